@@ -1,0 +1,63 @@
+"""What an agent promises to the training loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from wmrun_envserver.wire import spaces
+
+ObsSpace = Mapping[str, spaces.Space]
+"""Leaf spaces by observation key, in the order of the environment's observation space."""
+
+ActMode = Literal["train", "eval"]
+Metrics = dict[str, float]
+
+
+class Agent(ABC):
+    """A learner that acts on observations and is updated from replayed batches.
+
+    Registered classes are built as `cls(obs_space, act_space, device=..., **options)`; the options are the
+    keyword-only parameters after `device`. Axes: `N` env slots, `B` batch, `T` time, `A` action size (one-hot
+    for discrete actions).
+    """
+
+    @abstractmethod
+    def initial_carry(self, num_envs: int) -> Any:
+        """Return the recurrent state for `num_envs` slots before their first observation."""
+
+    @abstractmethod
+    def act(
+        self, obs: Mapping[str, np.ndarray], is_first: np.ndarray, carry: Any, mode: ActMode
+    ) -> tuple[np.ndarray, Any]:
+        """Choose actions for one row of observations per slot.
+
+        `obs` values are `[N, ...]` as the environment sent them (images uint8 `[N, H, W, C]`), `is_first` is
+        bool `[N]`: where true, that slot's carry is reset before use. Returns float32 actions `[N, A]` and the
+        next carry. In mode "eval" the action is the policy's mode.
+        """
+
+    @abstractmethod
+    def update(self, batch: Mapping[str, np.ndarray]) -> Metrics:
+        """Take one gradient step on a replayed batch and return its metrics.
+
+        `batch` holds the observation keys, `action` `[B, T, A]` (the action that led to the observation),
+        `reward` `[B, T]`, `is_first`, `is_last`, `is_terminal` bool `[B, T]`.
+        Raises `TrainingDiverged` naming the loss that is not finite, before any parameter is changed by it.
+        """
+
+    @abstractmethod
+    def save(self) -> dict[str, torch.Tensor]:
+        """Return every tensor that training depends on (parameters, slow copies, optimiser moments, counters,
+        random generator states) under stable dotted names."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `save` returned. Raises `RunError` naming missing, unexpected or misshapen tensors."""
+
+    @abstractmethod
+    def parameter_counts(self) -> dict[str, int]:
+        """Return the number of trainable parameters by part, e.g. `{"world_model": ..., "actor": ...}`."""
