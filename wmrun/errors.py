@@ -67,3 +67,15 @@ class RunError(WmrunError):
     """A run directory or checkpoint cannot be used as asked."""
 
     exit_code = ExitCode.RUN
+
+
+class UnknownComponent(ComponentError):
+    """No component of the kind is registered under the name."""
+
+
+class AmbiguousComponent(ComponentError):
+    """Two packages registered the same name."""
+
+
+class BrokenPlugin(ComponentError):
+    """A registered component cannot be imported or does not meet its kind's contract."""

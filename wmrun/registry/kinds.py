@@ -1,0 +1,98 @@
+"""The kinds of component, what each must offer, and the components that come with wmrun."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A place in the learner that a component can fill."""
+
+    name: str
+    contract: str
+    """What a component of this kind does, in one line."""
+    methods: tuple[str, ...]
+    """What its class must define; checked when a component is loaded."""
+    built_in: dict[str, str]
+    """`module:attribute` by registered name."""
+
+    @property
+    def group(self) -> str:
+        """The entry-point group by which other packages register components of this kind."""
+        return f"wmrun.{self.name}s" if self.name != "dynamics" else "wmrun.dynamics"
+
+
+_TABLE = (
+    Kind(
+        "encoder",
+        "observations [B, T, ...] by key to embed [B, T, E]",
+        ("forward",),
+        {
+            "cnn": "wmrun.encoders.cnn:CnnEncoder",
+            "mlp": "wmrun.encoders.mlp:MlpEncoder",
+            "multi": "wmrun.encoders.multi:MultiEncoder",
+        },
+    ),
+    Kind(
+        "decoder",
+        "feat [B, T, F] to one distribution per observation key",
+        ("forward",),
+        {
+            "cnn": "wmrun.decoders.cnn:CnnDecoder",
+            "mlp": "wmrun.decoders.mlp:MlpDecoder",
+            "multi": "wmrun.decoders.multi:MultiDecoder",
+        },
+    ),
+    Kind(
+        "latent",
+        "parameters to a stochastic state: sample, KL(post, prior), initial state",
+        (),
+        {
+            "categorical": "wmrun.latents.categorical:CategoricalLatent",
+            "gaussian": "wmrun.latents.gaussian:GaussianLatent",
+        },
+    ),
+    Kind(
+        "dynamics",
+        "(deter, stoch, action) to the next deter, one step",
+        ("forward",),
+        {"gru_layernorm": "wmrun.dynamics.gru_layernorm:GruLayerNormDynamics"},
+    ),
+    Kind(
+        "head",
+        "feat [B, T, F] to a distribution with loss(target) and mean",
+        ("forward",),
+        {
+            "mse": "wmrun.heads.mse:MseHead",
+            "bernoulli": "wmrun.heads.bernoulli:BernoulliHead",
+        },
+    ),
+    Kind(
+        "actor",
+        "feat [B, F] to an action distribution: sample, log-prob, entropy, mode",
+        ("forward",),
+        {
+            "truncated_normal": "wmrun.actors.truncated_normal:TruncatedNormalActor",
+            "categorical": "wmrun.actors.categorical:CategoricalActor",
+        },
+    ),
+    Kind(
+        "agent",
+        "acts on observations and is updated from replayed batches",
+        ("initial_carry", "act", "update", "save", "load", "parameter_counts"),
+        {"dreamer_v2": "wmrun.agents.dreamer_v2:DreamerV2"},
+    ),
+    Kind(
+        "tracker",
+        "takes batches of metrics, files and the run's status",
+        ("start", "log", "artifact", "finish"),
+        {
+            "jsonl": "wmrun.tracking.jsonl:JsonlTracker",
+            "mlflow": "wmrun.tracking.mlflow:MlflowTracker",
+        },
+    ),
+)
+
+KIND: dict[str, Kind] = {kind.name: kind for kind in _TABLE}
+KINDS: tuple[str, ...] = tuple(KIND)
