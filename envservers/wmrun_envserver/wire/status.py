@@ -11,6 +11,9 @@ from wmrun_envserver.wire import messages
 
 ERROR_METADATA_KEY = "wmrun-error-bin"
 MAX_DETAIL_BYTES = 4096
+# gRPC drops a status whose metadata is over 8 KiB, counting the text percent-encoded (up to 12
+# bytes a character) and the detail in base64. The whole text is in the detail.
+_MAX_STATUS_CHARACTERS = 200
 
 
 class Reason:
@@ -110,7 +113,8 @@ def attach(context: grpc.ServicerContext, detail: messages.ErrorDetail) -> None:
 def abort(context: grpc.ServicerContext, detail: messages.ErrorDetail) -> NoReturn:
     """End the call with the code of `detail.reason`; raises, as `context.abort` does."""
     attach(context, detail)
-    context.abort(CODES.get(detail.reason, grpc.StatusCode.INTERNAL), detail.message)
+    text = detail.message[:_MAX_STATUS_CHARACTERS]
+    context.abort(CODES.get(detail.reason, grpc.StatusCode.INTERNAL), text)
     raise AssertionError("context.abort returned")
 
 

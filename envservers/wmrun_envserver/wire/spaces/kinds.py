@@ -98,11 +98,11 @@ class Discrete:
     role: str = NO_ROLE
 
     def __post_init__(self) -> None:
-        dtype = _integer_dtype(self.dtype)
-        if self.n < 1:
-            raise SpaceError(f"Discrete needs n >= 1, got {self.n}")
-        _fits(self.start, self.start + self.n - 1, dtype, "Discrete")
-        _assign(self, n=int(self.n), start=int(self.start), dtype=dtype, role=_role(self.role))
+        n, start, dtype = int(self.n), int(self.start), _integer_dtype(self.dtype)
+        if n < 1:
+            raise SpaceError(f"Discrete needs n >= 1, got {n}")
+        _fits(start, start + n - 1, dtype, "Discrete")
+        _assign(self, n=n, start=start, dtype=dtype, role=_role(self.role))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ class Leaf(NamedTuple):
     space: LeafSpace
 
 
-@lru_cache(maxsize=64)
 def leaves(space: Space) -> tuple[Leaf, ...]:
     """Return the leaves of `space`, depth first, in the order in which they travel."""
     return tuple(_walk(space, ""))
