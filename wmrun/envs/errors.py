@@ -1,0 +1,41 @@
+"""What can go wrong between the learner and its environments."""
+
+from __future__ import annotations
+
+from wmrun.errors import EnvError
+
+
+class EnvStartError(EnvError):
+    """A local server did not come up, or would not open the task it was asked for."""
+
+
+class EnvUnreachable(EnvError):
+    """Nothing that speaks the protocol answers at the address given."""
+
+
+class EnvRequestError(EnvError):
+    """The server refused a request; `reason` is the protocol's word, `field` what is at fault."""
+
+    def __init__(self, message: str, *, reason: str, field: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.field = field
+
+
+class EnvProtocolError(EnvError):
+    """The server answered with something that the protocol does not allow."""
+
+
+class EnvDataError(EnvError):
+    """An observation or a reward is not a finite number."""
+
+
+class EnvServerLost(EnvError):
+    """The session is gone with everything in it: the server died, hung, or dropped the session.
+
+    Met by `EnvPool`, which restarts and reopens; nobody above it sees this class.
+    """
+
+
+class EnvBudgetSpent(EnvError):
+    """Environments failed more often than `env.server.restarts` allows."""

@@ -1,0 +1,249 @@
+"""The environments of one role of a run, on one server that is brought back when it is lost."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from wmrun.envs.client import EnvSession, SessionRequest
+from wmrun.envs.errors import EnvBudgetSpent, EnvProtocolError, EnvServerLost, EnvStartError
+from wmrun.envs.restarts import RestartBudget
+from wmrun.envs.rows import Rows, SlotFailure
+from wmrun.envs.server_log import ServerLog
+from wmrun.envs.spec import EnvSpec
+from wmrun.envs.supervisor import ServerProcess, start_server
+
+if TYPE_CHECKING:
+    from wmrun.config.schema import EnvConfig
+
+Role = Literal["train", "eval"]
+
+SERVER_LOST = "SERVER_LOST"
+"""`SlotFailure.reason` when all slots went with their server."""
+
+_ROLES: tuple[Role, ...] = ("train", "eval")
+_CONNECT_TIMEOUT_S = 3.0
+_LOST_GRACE_S = 2.0
+_COMMON_OPTIONS = (
+    "action_repeat",
+    "time_limit",
+    "image",
+    "vector",
+    "normalize_actions",
+    "clip_actions",
+)
+
+
+class EnvPool:
+    """`num_envs` slots of `task`, on a server of their own or at `server.address`.
+
+    When the server is lost it is started again, or found again, and the session reopened with fresh
+    seeds, within `config.server.restarts`: the caller sees first rows with every slot `broken`. The
+    log of an own server is `log_dir/ROLE.log`. `client_id` names the run, so that one that was
+    killed and resumed takes the place of its own dead session on a server that it does not own.
+    """
+
+    def __init__(
+        self,
+        config: EnvConfig,
+        *,
+        log_dir: Path,
+        seed: int,
+        role: Role,
+        client_id: str | None = None,
+    ) -> None:
+        self._config = config
+        self._seed = seed
+        self._role = role
+        self._client_id = f"{client_id or uuid.uuid4().hex}/{role}"
+        self._log = ServerLog(log_dir / f"{role}.log")
+        restarts = config.server.restarts
+        self._budget = RestartBudget(
+            max_restarts=restarts.max, per_window=restarts.per_window, window_s=restarts.window_s
+        )
+        self._times_opened = 0
+        self._server: ServerProcess | None = None
+        self._session: EnvSession | None = None
+        self._spec: EnvSpec | None = None
+
+    def __enter__(self) -> EnvPool:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def num_envs(self) -> int:
+        return self._config.num_envs
+
+    def open(self) -> EnvSpec:
+        """Start the server if there is none to connect to, open the session, return what it offers.
+
+        Raises `EnvStartError` or `EnvUnreachable`; nothing is left running then.
+        """
+        try:
+            return self._start(_CONNECT_TIMEOUT_S)
+        except EnvServerLost as lost:
+            message = f"{lost}. {self.report()}"
+            self.close()
+            raise EnvStartError(message) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def reset(self, seeds: Sequence[int] = ()) -> Rows:
+        """Begin an episode in every slot; `seeds`, one per slot, start its randomness anew."""
+        return self._surviving(lambda: self._live.reset(seeds))
+
+    def step(self, actions: Sequence[np.ndarray]) -> Rows:
+        """Apply one action per slot: an array `[N, ...]` for each leaf of the action space.
+
+        Raises `EnvBudgetSpent` when the server was lost once too often.
+        """
+        return self._surviving(lambda: self._live.step(actions))
+
+    def step_begin(self, actions: Sequence[np.ndarray]) -> None:
+        """Send the actions of a step and return at once; the next call must be `step_end`."""
+        self._live.step_begin(actions)
+
+    def step_end(self) -> Rows:
+        """Return the rows of the step begun. Raises as `step` does."""
+        return self._surviving(lambda: self._live.step_end())
+
+    def report(self) -> str:
+        """Say how the server stands, with the last lines of its log where it is ours."""
+        if self._server is None:
+            return f"The env server at {self._config.server.address} has the details in its log."
+        return self._server.report()
+
+    def save(self) -> dict[str, int]:
+        """Return what a resumed run needs so that no seed is used twice."""
+        return {"times_opened": self._times_opened}
+
+    def load(self, state: dict[str, int]) -> None:
+        """Go on from what `save` returned; call it before `open`."""
+        self._times_opened = state["times_opened"]
+
+    def close(self) -> None:
+        """Close the session and stop the server if it is ours."""
+        self._drop_session()
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    @property
+    def _live(self) -> EnvSession:
+        assert self._session is not None, "EnvPool.open was not called"
+        return self._session
+
+    def _start(self, connect_timeout_s: float) -> EnvSpec:
+        config = self._config.server
+        if config.address is not None:
+            session = EnvSession(
+                config.address, self._session_request(), connect_timeout_s=connect_timeout_s
+            )
+            renderer = None
+        else:
+            self._server = start_server(
+                python=config.python,
+                backend=self._config.backend,
+                log=self._log,
+                timeout_s=config.start_timeout_s,
+            )
+            session = EnvSession(
+                self._server.address,
+                self._session_request(),
+                connect_timeout_s=connect_timeout_s,
+                server_gone=self._server.exited,
+            )
+            renderer = self._server.ready.renderer
+        self._session = session
+        self._times_opened += 1
+        return self._accept(replace(session.spec, renderer=renderer))
+
+    def _accept(self, spec: EnvSpec) -> EnvSpec:
+        if self._spec is not None and self._spec.spec_hash != spec.spec_hash:
+            raise EnvProtocolError(
+                f"{self._config.task} came back with other observation or action spaces than before"
+            )
+        self._spec = spec
+        return spec
+
+    def _session_request(self) -> SessionRequest:
+        server = self._config.server
+        return SessionRequest(
+            task=self._config.task,
+            num_envs=self._config.num_envs,
+            client_id=self._client_id,
+            options=env_options(self._config),
+            seeds=slot_seeds(self._seed, self._role, self._times_opened, self._config.num_envs),
+            open_timeout_s=server.start_timeout_s,
+            reset_timeout_s=server.reset_timeout_s,
+            step_timeout_s=server.step_timeout_s,
+        )
+
+    def _surviving(self, call: Callable[[], Rows]) -> Rows:
+        try:
+            return call()
+        except EnvServerLost as lost:
+            return self._revive(lost)
+
+    def _revive(self, lost: EnvServerLost | EnvStartError) -> Rows:
+        """Restart until a reset succeeds or the budget is spent; all slots are broken then."""
+        while True:
+            failure = f"{lost.message}. {self._bury()}"
+            if not self._budget.spend():
+                raise EnvBudgetSpent(
+                    f"the {self._role} environments were lost {self._budget.used + 1} times, "
+                    f"env.server.restarts allows {self._budget}. The last time: {failure}"
+                )
+            time.sleep(self._budget.backoff_s)
+            try:
+                self._start(self._config.server.start_timeout_s)
+                rows = self._live.reset()
+            except (EnvServerLost, EnvStartError) as error:
+                lost = error
+                continue
+            slots = tuple(range(self.num_envs))
+            return replace(rows, broken=slots, errors=(SlotFailure(slots, SERVER_LOST, failure),))
+
+    def _bury(self) -> str:
+        """Drop session and server, and return how the server stood."""
+        report = self.report()
+        self._drop_session()
+        if self._server is not None:
+            self._server.stop(_LOST_GRACE_S)
+            self._server = None
+        return report
+
+    def _drop_session(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+def env_options(config: EnvConfig) -> dict[str, Any]:
+    """Return what the server gets as options: the family's own and the common ones not at default.
+
+    Raises `EnvStartError` when `env.options` holds a key that belongs one level up.
+    """
+    common = config.model_dump(mode="json", include=set(_COMMON_OPTIONS))
+    for key in config.options:
+        if key in common:
+            raise EnvStartError(f"env.options.{key}: write it as env.{key}")
+    fields = type(config).model_fields
+    set_here = {key: value for key, value in common.items() if value != fields[key].default}
+    return {**set_here, **config.options}
+
+
+def slot_seeds(seed: int, role: Role, times_opened: int, num_envs: int) -> list[int]:
+    """Return one 32-bit seed per slot; each role and each opening of a session has its own."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(_ROLES.index(role), times_opened))
+    return [int(word) for word in sequence.generate_state(num_envs)]

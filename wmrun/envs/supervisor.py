@@ -1,0 +1,244 @@
+"""A local env server as a child process: started, watched, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wmrun.envs.errors import EnvStartError
+from wmrun.envs.server_log import ServerLog
+
+STOP_GRACE_S = 10.0
+_SOCKET_PATH_LIMIT = 107
+_NO_MODULE = re.compile(r"No module named '?(\w+)")
+
+
+@dataclass(frozen=True)
+class ReadyLine:
+    """What a server says of itself once it serves."""
+
+    address: str
+    pid: int
+    instance_id: str
+    protocol: str
+    renderer: str | None
+
+
+class ServerProcess:
+    """One running env server, on a Unix socket in a private directory.
+
+    It leads its own session, so that Ctrl-C reaches only the learner, which checkpoints first. It
+    holds the reading end of a pipe whose writing end is ours: however the learner ends, the server
+    sees end of file and exits.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        ready: ReadyLine,
+        log: ServerLog,
+        resources: contextlib.ExitStack,
+    ) -> None:
+        self.ready = ready
+        self.log = log
+        self._process = process
+        self._release = weakref.finalize(self, resources.close)
+
+    @property
+    def address(self) -> str:
+        return self.ready.address
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def exited(self, within_s: float = 0.0) -> bool:
+        """Say whether the process has ended, waiting up to `within_s` seconds for it."""
+        return _exited(self._process, within_s)
+
+    def report(self) -> str:
+        """Say how the process ended or that it runs, with the last lines of its log."""
+        code = self._process.poll()
+        state = f"is running (pid {self.pid})" if code is None else describe_exit(code)
+        return f"The env server {state}. {self.log.excerpt()}"
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End the process (SIGTERM, after `grace_s` SIGKILL) and remove its socket directory."""
+        _terminate(self._process, grace_s)
+        self._release()
+
+
+def start_server(
+    *, python: str | os.PathLike[str] | None, backend: str, log: ServerLog, timeout_s: float
+) -> ServerProcess:
+    """Run `PYTHON -m wmrun_envserver serve` and wait until it serves.
+
+    `python` is an interpreter that has `wmrun_envserver`; None is the learner's own. What the
+    server prints goes to `log`. Raises `EnvStartError` with the cause, the log's last lines and the
+    remedy.
+    """
+    interpreter = sys.executable if python is None else str(Path(python).expanduser())
+    with contextlib.ExitStack() as resources:
+        socket_directory = _private_directory()
+        resources.callback(shutil.rmtree, socket_directory, ignore_errors=True)
+        parent_in, parent_out = os.pipe()
+        resources.callback(os.close, parent_out)
+        ready_in, ready_out = os.pipe()
+        command = [interpreter, "-m", "wmrun_envserver", "serve", "--backend", backend]
+        command += ["--listen", f"unix:{socket_directory}/s.sock"]
+        command += ["--ready-fd", str(ready_out), "--parent-fd", str(parent_in)]
+        try:
+            process = _spawn(command, (ready_out, parent_in), log)
+        except BaseException:
+            os.close(ready_in)
+            raise
+        finally:
+            os.close(ready_out)
+            os.close(parent_in)
+        resources.callback(_terminate, process, STOP_GRACE_S)
+        line, timed_out = _read_line(ready_in, timeout_s)
+        ready = _parse_ready(line)
+        if ready is None:
+            raise _start_error(
+                process, interpreter, backend, log, line, timeout_s if timed_out else None
+            )
+        return ServerProcess(process, ready, log, resources.pop_all())
+
+
+def describe_exit(code: int) -> str:
+    """Put a process's return code into words: `exited with code 1`, `was killed by SIGKILL`."""
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _private_directory() -> str:
+    """Make a fresh 0700 directory whose path leaves room for a socket's name."""
+    directory = tempfile.mkdtemp(prefix="wmrun-")
+    if len(os.fsencode(f"{directory}/s.sock")) <= _SOCKET_PATH_LIMIT:
+        return directory
+    os.rmdir(directory)
+    return tempfile.mkdtemp(prefix="wmrun-", dir="/tmp")
+
+
+def _spawn(
+    command: Sequence[str], pass_fds: Sequence[int], log: ServerLog
+) -> subprocess.Popen[bytes]:
+    log.begin(command)
+    try:
+        with log.path.open("ab") as output:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+    except OSError as error:
+        raise EnvStartError(
+            f"env.server.python: cannot run {command[0]!r}: {error.strerror}",
+            hint="Name a Python interpreter, for example .venvs/dmc/bin/python, or leave the key "
+            f"out to use {sys.executable}.",
+        ) from None
+
+
+def _read_line(fd: int, timeout_s: float) -> tuple[bytes, bool]:
+    """Read one line, or what comes before end of file, and close `fd`; say whether time ran out."""
+    deadline = time.monotonic() + timeout_s
+    line = b""
+    with open(fd, "rb", buffering=0) as pipe:
+        while not line.endswith(b"\n"):
+            if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                return line, True
+            chunk = pipe.read(4096)
+            if not chunk:
+                break
+            line += chunk
+    return line, False
+
+
+def _parse_ready(line: bytes) -> ReadyLine | None:
+    try:
+        said: dict[str, Any] = json.loads(line)
+        return ReadyLine(
+            address=said["address"],
+            pid=said["pid"],
+            instance_id=said["instance_id"],
+            protocol=said["protocol"],
+            renderer=said.get("renderer"),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _start_error(
+    process: subprocess.Popen[bytes],
+    interpreter: str,
+    backend: str,
+    log: ServerLog,
+    line: bytes,
+    timeout_s: float | None,
+) -> EnvStartError:
+    """Tell why no ready line came: time ran out (`timeout_s` given), or the pipe closed."""
+    what = f"the env server for backend {backend!r}"
+    if timeout_s is not None:
+        return EnvStartError(
+            f"{what} was not ready within {timeout_s:g} s (env.server.start_timeout_s). "
+            f"{log.excerpt()}",
+            hint="If it only needs longer, raise env.server.start_timeout_s.",
+        )
+    if not _exited(process, 5.0):
+        return EnvStartError(f"{what} said {line!r} in place of its ready line. {log.excerpt()}")
+    missing = _NO_MODULE.search(log.tail())
+    install = f"{interpreter} -m pip install '{_requirement(backend)}'"
+    if missing and missing[1] == "wmrun_envserver":
+        return EnvStartError(
+            f"{interpreter} (env.server.python) has no wmrun_envserver",
+            hint=f"Install it there: {install}",
+        )
+    hint = f"If that is what it needs: {install}" if missing else None
+    return EnvStartError(f"{what} {describe_exit(process.returncode)}. {log.excerpt()}", hint=hint)
+
+
+def _requirement(backend: str) -> str:
+    extras = importlib.metadata.metadata("wmrun-envserver").get_all("Provides-Extra") or []
+    return f"wmrun-envserver[{backend}]" if backend in extras else "wmrun-envserver"
+
+
+def _exited(process: subprocess.Popen[bytes], within_s: float) -> bool:
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _terminate(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    if not _exited(process, grace_s):
+        # The group too: it holds whatever the server started and did not get to stop.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
