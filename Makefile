@@ -1,0 +1,44 @@
+# The two first commands are `make quickstart` and `make test`; both install what they need into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: quickstart install test test-slow lint format protos bench clean
+
+quickstart: install ## Train experiments/quickstart.yaml (CartPole, CPU, under 10 minutes)
+	$(BIN)/wmrun run experiments/quickstart.yaml
+
+install: $(INSTALLED) ## Create .venv with both distributions, the gym and dmc families and the tools
+
+$(INSTALLED): pyproject.toml envservers/pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "wmrun needs Python 3.10 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable "./envservers[gym,dmc]" --editable ".[dev]"
+	@touch $(INSTALLED)
+
+test: install ## The default suite: fast, no learning, no GPU
+	$(BIN)/python -m pytest
+
+test-slow: install ## The tests that take longer, the quickstart learning check among them
+	$(BIN)/python -m pytest -m "slow or learning"
+
+lint: install ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: install ## Rebuild the committed descriptor sets from protos/
+	$(BIN)/python protos/compile.py
+
+bench: install ## Speed of the env server and of one update
+	$(BIN)/wmrun bench env
+	$(BIN)/wmrun bench update experiments/quickstart.yaml
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info envservers/*.egg-info .pytest_cache .mypy_cache .ruff_cache

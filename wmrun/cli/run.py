@@ -1,0 +1,56 @@
+"""`wmrun run FILE`: train from an experiment file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wmrun.cli.output import talk
+from wmrun.config.load import load_config
+
+if TYPE_CHECKING:
+    from wmrun.launch.training import Outcome
+
+
+def run_cli(
+    file: Annotated[Path, typer.Argument(help="Experiment file (YAML).", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Overrides such as run.env_steps=20_000 seed=3.", show_default=False),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of all run directories.")] = Path("runs"),
+) -> None:
+    """Train the agent of an experiment file in its environments.
+
+    Starts the environment servers, trains, evaluates, writes checkpoints and logs to MLflow. The
+    first Ctrl-C (or SIGTERM) writes a checkpoint and stops; `wmrun resume` goes on from there.
+    """
+    outcome = run(file, overrides or (), runs=runs)
+    report(outcome)
+    raise typer.Exit(outcome.exit_code)
+
+
+def run(file: Path, overrides: Sequence[str] = (), *, runs: Path = Path("runs")) -> Outcome:
+    """Validate the file, then train. Raises `ConfigError` before anything heavy is imported."""
+    config = load_config(file, overrides)
+    from wmrun.launch.training import start_run
+
+    return start_run(config, console=talk(), root=runs)
+
+
+def report(outcome: Outcome) -> None:
+    """Say how the run ended, where it is, and what can be done with it."""
+    console, run = talk(), outcome.run.path
+    console.print(
+        f"\n{outcome.status.lower()} after {outcome.counters.env_steps:,} env steps and "
+        f"{outcome.counters.updates:,} updates"
+    )
+    if outcome.status == "FINISHED":
+        console.print(f"evaluate   wmrun eval {run} --episodes 10 --video", soft_wrap=True)
+    else:
+        console.print(f"continue   wmrun resume {run}", soft_wrap=True)
+    console.print("MLflow     wmrun ui")
+    typer.echo(str(run))

@@ -1,0 +1,36 @@
+"""`wmrun ui`: open the tracked runs in MLflow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wmrun.cli.output import talk
+from wmrun.config.schema import DEFAULT_TRACKING_URI
+from wmrun.errors import UsageError
+
+
+def ui_cli(
+    uri: Annotated[str, typer.Option(help="Tracking store to show.")] = DEFAULT_TRACKING_URI,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Serve MLflow's pages for the runs of this directory on 127.0.0.1 until Ctrl-C."""
+    ui(uri, port=port)
+
+
+def ui(uri: str, *, port: int) -> None:
+    """Replace this process by MLflow's server. Raises `UsageError` when the database does not exist."""
+    database = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not database.exists():
+        raise UsageError(
+            f"there is no {database} in {Path.cwd()}",
+            hint="Start `wmrun ui` where `wmrun run` was started, or pass --uri.",
+        )
+    talk().print(f"MLflow is starting on http://127.0.0.1:{port} (about 15 s); Ctrl-C ends it")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    os.execv(sys.executable, command)

@@ -1,0 +1,86 @@
+"""What a run says of itself before it trains."""
+
+from __future__ import annotations
+
+import torch
+from wmrun_envserver.wire import spaces
+
+from wmrun.agents.base import Agent
+from wmrun.config.schema import Config
+from wmrun.launch.parts import OpenEnvs, projected_replay_bytes
+from wmrun.replay.disk import format_bytes, free_bytes
+from wmrun.replay.rows import RowSpec
+from wmrun.run.directory import RunDirectory
+
+
+def describe_run(
+    config: Config,
+    run: RunDirectory,
+    envs: OpenEnvs,
+    agent: Agent,
+    rows: RowSpec,
+    device: torch.device,
+) -> list[str]:
+    """Return lines that name run, device, environments, agent, replay and schedule."""
+    facts = {
+        "run": str(run.path),
+        "device": _device(device),
+        "env": _env(config, envs),
+        "obs": ", ".join(f"{key} {_leaf(leaf)}" for key, leaf in envs.spec.obs_space.items()),
+        "action": _leaf(envs.spec.act_space),
+        "agent": _agent(config, agent),
+        "replay": _replay(config, rows, run),
+        "training": _schedule(config),
+    }
+    return [f"{name:<9}{text}" for name, text in facts.items()]
+
+
+def _device(device: torch.device) -> str:
+    build = f"torch {torch.__version__}"
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)}), {build}"
+    unused = "; a CUDA device is present but not used" if torch.cuda.is_available() else ""
+    return f"{device}, {torch.get_num_threads()} threads, {build}{unused}"
+
+
+def _env(config: Config, envs: OpenEnvs) -> str:
+    env = config.env
+    text = f"{env.backend} {env.task}, {env.num_envs} slots, action repeat {env.action_repeat}"
+    if envs.spec.renderer:
+        text += f", rendered by {envs.spec.renderer}"
+    return text
+
+
+def _leaf(space: spaces.Space) -> str:
+    if isinstance(space, spaces.Discrete):
+        return f"discrete, {space.n} choices"
+    if isinstance(space, spaces.Box):
+        return f"{space.dtype} {list(space.shape)}"
+    return str(space)
+
+
+def _agent(config: Config, agent: Agent) -> str:
+    counts = agent.parameter_counts()
+    parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return f"{config.agent['type']}, {sum(counts.values()):,} parameters ({parts})"
+
+
+def _replay(config: Config, rows: RowSpec, run: RunDirectory) -> str:
+    needed = projected_replay_bytes(config, rows)
+    return (
+        f"capacity {config.replay.capacity:,} steps; this run needs up to {format_bytes(needed)} "
+        f"on disk, {format_bytes(free_bytes(run.replay))} are free"
+    )
+
+
+def _schedule(config: Config) -> str:
+    replay, settings = config.replay, config.run
+    rows = replay.batch_size * replay.batch_length
+    updates = (settings.env_steps / config.env.action_repeat - settings.prefill) * (
+        settings.train_ratio / rows
+    )
+    return (
+        f"{settings.env_steps:,} env steps, about {max(0, round(updates)):,} updates of "
+        f"{replay.batch_size} x {replay.batch_length} rows (train ratio {settings.train_ratio:g} "
+        "replayed steps per agent step)"
+    )

@@ -1,0 +1,146 @@
+"""Evaluating an agent: during training, and from a checkpoint on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wmrun_envserver.wire import spaces
+
+from wmrun.agents.base import Agent
+from wmrun.config.load import load_config
+from wmrun.config.schema import Config, EnvConfig, ImageConfig
+from wmrun.envs.pool import Role
+from wmrun.envs.spec import EnvSpec
+from wmrun.launch.parts import OpenEnvs, build_agent, choose_device, open_envs
+from wmrun.run.checkpoint import CheckpointStore
+from wmrun.run.directory import RunDirectory
+from wmrun.run.evaluate import Evaluation, evaluate
+from wmrun.run.seeding import eval_seeds
+from wmrun.tracking.video import write_mp4
+
+VIDEO_SIZE = (256, 256)
+"""Height and width of frames that are rendered for a video only."""
+FRAMES_PER_SECOND = 30
+
+
+class Evaluator:
+    """Plays episodes on sessions that training never sees, opened at the first use and kept.
+
+    Every evaluation starts from the same environment seeds, so checkpoints are compared on the same
+    episodes. When the agent sees no image, videos come from one more slot that renders.
+    """
+
+    def __init__(self, config: Config, run: RunDirectory, agent: Agent, *, episodes: int) -> None:
+        self._config = config
+        self._run = run
+        self._agent = agent
+        self._episodes = episodes
+        self._opened: dict[Role, OpenEnvs] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def evaluate(
+        self, *, video: bool = False, should_stop: Callable[[], bool] = lambda: False
+    ) -> Evaluation | None:
+        """Play the episodes; with `video` the result has the frames of one of them.
+
+        Returns None when `should_stop` became true first.
+        """
+        slots = min(self._episodes, self._config.run.eval_envs or self._config.env.num_envs)
+        envs = self._open("eval", self._config.env.model_copy(update={"num_envs": slots}))
+        image_key = find_image(envs.spec) if video else None
+        evaluation = self._play(envs, self._episodes, image_key, should_stop)
+        if evaluation is None or not video or image_key is not None:
+            return evaluation
+        rendered = self._render_episode(should_stop)
+        return None if rendered is None else replace(evaluation, frames=rendered.frames)
+
+    def _render_episode(self, should_stop: Callable[[], bool]) -> Evaluation | None:
+        vector = True if self._config.env.vector is None else self._config.env.vector
+        env = self._config.env.model_copy(
+            update={"num_envs": 1, "image": ImageConfig(size=VIDEO_SIZE), "vector": vector}
+        )
+        envs = self._open("video", env)
+        return self._play(envs, 1, find_image(envs.spec), should_stop)
+
+    def _play(
+        self,
+        envs: OpenEnvs,
+        episodes: int,
+        image_key: str | None,
+        should_stop: Callable[[], bool],
+    ) -> Evaluation | None:
+        num_envs = envs.driver.num_envs
+        seeds = eval_seeds(self._config.seed, num_envs) if envs.spec.seeds_per_reset else ()
+        return evaluate(
+            self._agent,
+            envs.driver,
+            episodes=episodes,
+            seeds=seeds,
+            image_key=image_key,
+            should_stop=should_stop,
+        )
+
+    def _open(self, role: Role, env: EnvConfig) -> OpenEnvs:
+        if role not in self._opened:
+            opened = open_envs(self._config, self._run, role=role, env=env)
+            self._opened[role] = self._stack.enter_context(opened)
+        return self._opened[role]
+
+
+def find_image(spec: EnvSpec) -> str | None:
+    """Return the first observation key that holds images, uint8 `[H, W, C]`."""
+    for key, leaf in spec.obs_space.items():
+        if isinstance(leaf, spaces.Box) and leaf.role == "IMAGE_HWC":
+            return key
+    return None
+
+
+def save_video(run: RunDirectory, evaluation: Evaluation, name: str) -> Path | None:
+    """Write the frames of an evaluation, if it has any, to the run's `videos/` as an mp4."""
+    if evaluation.frames is None:
+        return None
+    file = run.videos / f"{name}.mp4"
+    write_mp4(file, evaluation.frames, FRAMES_PER_SECOND)
+    return file
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """What `wmrun eval` found."""
+
+    run: RunDirectory
+    env_steps: int
+    evaluation: Evaluation
+    video: Path | None
+
+
+def evaluate_run(
+    run: RunDirectory,
+    *,
+    checkpoint: str = "last",
+    episodes: int = 10,
+    video: bool = False,
+    overrides: Sequence[str] = (),
+) -> EvaluatedRun:
+    """Load a checkpoint of a run and play `episodes` with the policy's mode."""
+    config = load_config(run.config_file, overrides)
+    found = CheckpointStore(run.checkpoints).find(checkpoint)
+    with ExitStack() as stack:
+        one_slot = config.env.model_copy(update={"num_envs": 1})
+        envs = stack.enter_context(open_envs(config, run, role="probe", env=one_slot))
+        agent = build_agent(config, envs.spec, choose_device(config.device))
+        agent.load(found.tensors("agent"))
+        evaluator = stack.enter_context(Evaluator(config, run, agent, episodes=episodes))
+        evaluation = evaluator.evaluate(video=video)
+    assert evaluation is not None, "nothing asked this evaluation to stop"
+    file = save_video(run, evaluation, f"eval_step_{found.env_steps:012d}")
+    return EvaluatedRun(run, found.env_steps, evaluation, file)

@@ -1,0 +1,112 @@
+"""Building the parts of a run from its config: the one place where names become things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from wmrun import registry
+from wmrun.agents.base import Agent
+from wmrun.config.schema import Config, EnvConfig
+from wmrun.envs.actions import ActionAdapter
+from wmrun.envs.driver import Driver
+from wmrun.envs.pool import EnvPool, Role
+from wmrun.envs.spec import EnvSpec
+from wmrun.errors import UsageError
+from wmrun.replay.disk import check_disk
+from wmrun.replay.rows import RowSpec
+from wmrun.replay.sampler import UniformSampler
+from wmrun.replay.storage import Replay
+from wmrun.run.directory import RunDirectory
+from wmrun.run.seeding import seed_for, seed_global_generators
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the device to train on. Raises `UsageError` when a CUDA device is asked for and absent."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"device {wanted!r} was asked for, but torch {torch.__version__} sees "
+            f"{torch.cuda.device_count()} CUDA devices",
+            hint="Set device=auto or device=cpu, or install a torch build for your GPU's driver.",
+        )
+    return device
+
+
+@dataclass(frozen=True)
+class OpenEnvs:
+    """Environments of one role that are ready to be reset."""
+
+    spec: EnvSpec
+    driver: Driver
+
+
+@contextmanager
+def open_envs(
+    config: Config, run: RunDirectory, *, role: Role, env: EnvConfig | None = None
+) -> Iterator[OpenEnvs]:
+    """Start or reach the env server and open a session of its own for `role`."""
+    pool = EnvPool(
+        env or config.env, log_dir=run.env_logs, seed=config.seed, role=role, client_id=run.run_id
+    )
+    with pool:
+        yield OpenEnvs(pool.spec, Driver(pool, ActionAdapter(pool.spec.act_space)))
+
+
+def build_agent(config: Config, spec: EnvSpec, device: torch.device) -> Agent:
+    """Build the agent with freshly seeded generators, so that one seed gives one initialisation."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    seed_global_generators(config.seed)
+    agent: Agent = registry.build(
+        "agent", config.agent, spec.obs_space, spec.act_space, device=device
+    )
+    return agent
+
+
+def replay_spec(envs: OpenEnvs) -> RowSpec:
+    """Return shape and dtype of everything that one replay row holds."""
+    obs = {key: (tuple(leaf.shape), leaf.dtype) for key, leaf in envs.spec.obs_space.items()}
+    flags = {flag: ((), "bool") for flag in ("is_first", "is_last", "is_terminal")}
+    return {**obs, "action": ((envs.driver.adapter.size,), "float32"), "reward": ((), "float32"), **flags}
+
+
+def projected_replay_bytes(config: Config, rows: RowSpec) -> int:
+    """Return the bytes on disk at the end of the run, or at full capacity if that is less.
+
+    Every episode adds one row for its reset, so a run stores at most twice its agent steps.
+    """
+    agent_steps = config.run.env_steps // config.env.action_repeat
+    return Replay.projected_bytes(
+        rows, min(config.replay.capacity, 2 * agent_steps), num_envs=config.env.num_envs
+    )
+
+
+def build_replay(config: Config, rows: RowSpec, run: RunDirectory) -> Replay:
+    """Open the replay of a run, after making sure that the run will fit on the disk.
+
+    One checkpoint interval more than the capacity stays on disk, so that a resumed run has every
+    row that its checkpoint had.
+    """
+    check_disk(run.replay, projected_replay_bytes(config, rows), config.replay.capacity)
+    return Replay(
+        run.replay,
+        rows,
+        capacity=config.replay.capacity,
+        num_envs=config.env.num_envs,
+        spare=config.run.checkpoint_every // config.env.action_repeat,
+    )
+
+
+def build_sampler(config: Config, replay: Replay) -> UniformSampler:
+    return UniformSampler(
+        replay,
+        batch_size=config.replay.batch_size,
+        batch_length=config.replay.batch_length,
+        seed=seed_for(config.seed, "sampler"),
+    )

@@ -1,0 +1,40 @@
+"""Returns and lengths of episodes, read off the stream of transitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wmrun.envs.driver import Transitions
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One finished episode; `length` counts agent steps, `episode_return` is undiscounted."""
+
+    slot: int
+    episode_return: float
+    length: int
+
+
+class EpisodeMeter:
+    """Adds up rewards per slot and hands out each episode as it ends.
+
+    An episode that a failure cut off (its slot is in `broken`) is dropped: its return means nothing.
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        self._returns = np.zeros(num_envs, np.float64)
+        self._lengths = np.zeros(num_envs, np.int64)
+
+    def add(self, rows: Transitions) -> list[Episode]:
+        """Account for one row per slot and return the episodes that these rows ended."""
+        self._returns[rows.is_first] = 0.0
+        self._lengths[rows.is_first] = 0
+        self._returns += rows.reward
+        self._lengths += ~rows.is_first
+        return [
+            Episode(int(slot), float(self._returns[slot]), int(self._lengths[slot]))
+            for slot in np.flatnonzero(rows.is_last)
+        ]

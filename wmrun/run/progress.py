@@ -1,0 +1,117 @@
+"""Signs of life: a progress bar on a terminal, plain lines elsewhere, in every phase of a run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from wmrun.run.tracker import Counters
+
+PLAIN_INTERVAL_S = 15.0
+BAR_INTERVAL_S = 1.0
+
+
+class RunProgress:
+    """Shows phase, steps, rates and ETA from a thread of its own, so a long phase is never silent.
+
+    On a terminal it is a live bar; otherwise a line every 15 s, beginning with the elapsed time.
+    """
+
+    def __init__(self, total_env_steps: int, *, console: Console) -> None:
+        self.console = console
+        self._total = total_env_steps
+        self._started = time.monotonic()
+        self._phase = "starting"
+        self._counters = Counters(0, 0, 0)
+        self._shown: Mapping[str, float] = {}
+        self._last_tick = (self._started, self._counters)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._bar = self._make_bar() if console.is_terminal else None
+
+    def __enter__(self) -> RunProgress:
+        if self._bar is not None:
+            self._bar.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._bar is not None:
+            self._bar.stop()
+
+    def phase(self, name: str) -> None:
+        """Name what the run is doing now, e.g. "evaluating"."""
+        self._phase = name
+
+    def advance(self, counters: Counters) -> None:
+        """Note how far the run is; cheap enough for every step."""
+        self._counters = counters
+
+    def show(self, metrics: Mapping[str, float]) -> None:
+        """Keep these metrics in view until others replace them."""
+        self._shown = {**self._shown, **metrics}
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _run(self) -> None:
+        interval = PLAIN_INTERVAL_S if self._bar is None else BAR_INTERVAL_S
+        while not self._stop.wait(interval):
+            status = self._status()
+            if self._bar is None:
+                self.say(f"[{_clock(time.monotonic() - self._started)}] {self._phase}: {status}")
+            else:
+                self._bar.update(
+                    self._bar.task_ids[0],
+                    completed=self._counters.env_steps,
+                    description=self._phase,
+                    status=status,
+                )
+
+    def _status(self) -> str:
+        """Describe steps, rates since the last tick, ETA and the metrics in view."""
+        now, counters = time.monotonic(), self._counters
+        then, before = self._last_tick
+        self._last_tick = (now, counters)
+        elapsed = max(now - then, 1e-6)
+        parts = [
+            f"{counters.env_steps:,}/{self._total:,} env steps",
+            f"{counters.updates:,} updates",
+            f"{(counters.env_steps - before.env_steps) / elapsed:.0f} env steps/s",
+            f"{(counters.updates - before.updates) / elapsed:.1f} updates/s",
+        ]
+        if counters.env_steps > 0:
+            remaining = self._total - counters.env_steps
+            parts.append(f"ETA {_clock((now - self._started) * remaining / counters.env_steps)}")
+        parts += [f"{name} {value:.4g}" for name, value in self._shown.items()]
+        return ", ".join(parts)
+
+    def _make_bar(self) -> Progress:
+        bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[status]}", markup=False),
+            console=self.console,
+        )
+        bar.add_task(self._phase, total=self._total, status="")
+        return bar
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=int(seconds)))

@@ -1,0 +1,51 @@
+"""Stopping on SIGINT and SIGTERM: once asks for a checkpoint, twice stops now."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from wmrun.errors import ExitCode
+
+_EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+class StopSignals:
+    """A context in which the first SIGINT or SIGTERM only sets `received`; the second ends the process.
+
+    The loop looks at `received` between updates, writes its checkpoint and returns. Environment servers see
+    the end of their parent and leave on their own, so the second signal leaves no process behind.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.OK if self.received is None else _EXIT_CODES[self.received]
+
+    def __enter__(self) -> StopSignals:
+        for number in _EXIT_CODES:
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        received = signal.Signals(number)
+        if self.received is not None:
+            _write(f"\n{received.name} again: stopping now, without a checkpoint\n")
+            os._exit(_EXIT_CODES[received])
+        self.received = received
+        _write(f"\n{received.name}: finishing this step, then a checkpoint (once more to stop now)\n")
+
+
+def _write(text: str) -> None:
+    """Write to stderr without buffers or locks: a signal handler may interrupt a print."""
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())

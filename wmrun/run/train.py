@@ -1,0 +1,265 @@
+"""The training loop: step environments, store transitions, update the agent, evaluate, checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmrun.agents.base import Agent, Metrics
+from wmrun.config.schema import RunConfig
+from wmrun.envs.driver import Driver, Transitions
+from wmrun.errors import TrainingDiverged
+from wmrun.replay.sampler import UniformSampler
+from wmrun.replay.storage import Replay
+from wmrun.run.checkpoint import Checkpoint, CheckpointStore
+from wmrun.run.episodes import EpisodeMeter
+from wmrun.run.evaluate import Evaluation
+from wmrun.run.metrics import MetricMeans
+from wmrun.run.progress import RunProgress
+from wmrun.run.schedules import Every, TrainRatio
+from wmrun.run.seeding import load_global_generators, save_global_generators, seed_for
+from wmrun.run.signals import StopSignals
+from wmrun.run.tracker import Counters, Tracker
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """Everything the loop uses, built elsewhere; tests put fakes in."""
+
+    agent: Agent
+    driver: Driver
+    replay: Replay
+    sampler: UniformSampler
+    evaluate: Callable[[Counters], Evaluation | None]
+    """Plays evaluation episodes on a session of their own; None when a signal cut it short."""
+    tracker: Tracker
+    checkpoints: CheckpointStore
+    progress: RunProgress
+    signals: StopSignals
+    diverged_dir: Path
+    """Where the batch of a loss that is not finite is written."""
+
+
+class Trainer:
+    """One training run. Counts env steps (simulator frames), agent steps and updates apart."""
+
+    def __init__(
+        self, settings: RunConfig, parts: TrainingParts, *, action_repeat: int, seed: int
+    ) -> None:
+        self.settings = settings
+        self.parts = parts
+        self.counters = Counters(env_steps=0, agent_steps=0, updates=0)
+        self._action_repeat = action_repeat
+        self._ratio = TrainRatio(settings.train_ratio, parts.sampler.rows_per_batch)
+        self._evaluate_now = Every(settings.eval_every)
+        self._checkpoint_now = Every(settings.checkpoint_every)
+        self._log_now = Every(settings.log_every)
+        self._random = np.random.default_rng(seed_for(seed, "prefill"))
+        self._episodes = EpisodeMeter(parts.driver.num_envs)
+        self._means = MetricMeans()
+        self._speed_mark = (time.monotonic(), self.counters)
+        self._resumed = False
+
+    def run(self) -> Counters:
+        """Train until `run.env_steps` or a stop signal, ending with a checkpoint.
+
+        Raises `TrainingDiverged` after saving the batch, and `EnvError` when environments fail for
+        good; a checkpoint is written before the latter leaves.
+        """
+        try:
+            self._loop()
+        except TrainingDiverged:
+            raise
+        except Exception:
+            self._checkpoint_if_trained()
+            raise
+        self.checkpoint()
+        return self.counters
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from `checkpoint`: parameters, replay, schedules, random streams, counters."""
+        state = checkpoint.state()
+        self.parts.agent.load(checkpoint.tensors("agent"))
+        self.parts.replay.load(state["replay"])
+        self.parts.sampler.load(state["sampler"])
+        self._ratio.load(state["train_ratio_debt"])
+        self._evaluate_now.load(state["next_evaluation"])
+        self._checkpoint_now.load(state["next_checkpoint"])
+        self._log_now.load(state["next_log"])
+        self._random.bit_generator.state = state["prefill_random"]
+        self.counters = Counters(**state["counters"])
+        self._speed_mark = (time.monotonic(), self.counters)
+        self._resumed = True
+        load_global_generators(checkpoint.tensors("generators"))
+        self.parts.progress.advance(self.counters)
+
+    def checkpoint(self) -> Checkpoint:
+        """Write a complete checkpoint of the run as it stands."""
+        self.parts.progress.phase("writing checkpoint")
+        self.parts.replay.flush()
+        state: dict[str, Any] = {
+            "counters": dataclasses.asdict(self.counters),
+            "replay": self.parts.replay.save(),
+            "sampler": self.parts.sampler.save(),
+            "train_ratio_debt": self._ratio.save(),
+            "next_evaluation": self._evaluate_now.save(),
+            "next_checkpoint": self._checkpoint_now.save(),
+            "next_log": self._log_now.save(),
+            "prefill_random": self._random.bit_generator.state,
+        }
+        tensors = {"agent": self.parts.agent.save(), "generators": save_global_generators()}
+        return self.parts.checkpoints.write(self.counters.env_steps, tensors, state)
+
+    def _loop(self) -> None:
+        parts, settings = self.parts, self.settings
+        parts.progress.phase("resetting environments")
+        rows = self._store(self._first_rows())
+        carry = parts.agent.initial_carry(parts.driver.num_envs)
+        while self.counters.env_steps < settings.env_steps and not self._stopping:
+            if self._prefilling:
+                parts.progress.phase("prefilling with random actions")
+                action = parts.driver.adapter.random(self._random, parts.driver.num_envs)
+            else:
+                self._pretrain()
+                parts.progress.phase("training")
+                action, carry = parts.agent.act(rows.obs, rows.is_first, carry, "train")
+            parts.driver.step_begin(action)
+            self._pay_updates()  # while the environments step in their own process
+            rows = self._store(parts.driver.step_end())
+            self._report()
+        if not self._stopping and settings.eval_every > 0:
+            self._evaluate()
+
+    @property
+    def _stopping(self) -> bool:
+        return self.parts.signals.received is not None
+
+    @property
+    def _prefilling(self) -> bool:
+        enough = self.counters.agent_steps >= self.settings.prefill
+        return not (enough and self.parts.sampler.ready)
+
+    def _first_rows(self) -> Transitions:
+        """Reset every slot; after a resume the episodes that the stop cut open end as truncated."""
+        rows = self.parts.driver.reset()
+        if not self._resumed:
+            return rows
+        return dataclasses.replace(rows, broken=tuple(range(self.parts.driver.num_envs)))
+
+    def _store(self, rows: Transitions) -> Transitions:
+        self.parts.replay.append(rows)
+        for episode in self._episodes.add(rows):
+            finished = {"train/return": episode.episode_return, "train/length": episode.length}
+            self._means.add(finished)
+            self.parts.progress.show({"return": episode.episode_return})
+        for failure in rows.errors:
+            slots = ", ".join(map(str, failure.slots))
+            self.parts.progress.say(f"environment slots {slots}: {failure.message}")
+        decisions = int((~rows.is_first).sum())
+        if not self._prefilling:
+            self._ratio.earn(decisions)
+        self._count(agent_steps=decisions, env_steps=decisions * self._action_repeat)
+        return rows
+
+    def _pretrain(self) -> None:
+        """Take the updates that come before the first act of the policy."""
+        while self.counters.updates < self.settings.pretrain and not self._stopping:
+            self.parts.progress.phase("pretraining")
+            self._update()
+
+    def _pay_updates(self) -> None:
+        while self._ratio.update_due and not self._stopping:
+            self._update()
+            self._ratio.pay()
+
+    def _update(self) -> None:
+        batch = self.parts.sampler.sample()
+        try:
+            metrics = self.parts.agent.update(batch)
+        except TrainingDiverged as error:
+            raise self._with_saved_batch(error, batch) from error
+        self._means.add(metrics)
+        self._count(updates=1)
+
+    def _with_saved_batch(
+        self, error: TrainingDiverged, batch: dict[str, np.ndarray]
+    ) -> TrainingDiverged:
+        self.parts.diverged_dir.mkdir(parents=True, exist_ok=True)
+        file = self.parts.diverged_dir / f"batch_update_{self.counters.updates}.npz"
+        np.savez_compressed(file, **batch)  # type: ignore[arg-type]
+        return TrainingDiverged(
+            f"{error.message} at update {self.counters.updates} "
+            f"(env step {self.counters.env_steps:,})",
+            hint=f"The batch is in {file}. The last checkpoint is from before; lower the learning "
+            "rate or look for outliers in the batch.",
+        )
+
+    def _report(self) -> None:
+        """Log, evaluate and checkpoint where their intervals say so."""
+        if self._log_now(self.counters.env_steps):
+            self._log()
+        if self._prefilling or self._stopping:
+            return
+        if self._evaluate_now(self.counters.env_steps):
+            self._evaluate()
+        if self._checkpoint_now(self.counters.env_steps):
+            self.checkpoint()
+
+    def _log(self) -> None:
+        metrics = {**self._means.take(), **self._speeds(), **self._replay_metrics()}
+        self.parts.tracker.log(metrics, self.counters)
+        losses = {name: metrics[name] for name in ("loss/model", "loss/actor") if name in metrics}
+        self.parts.progress.show(losses)
+
+    def _evaluate(self) -> None:
+        self.parts.progress.phase("evaluating")
+        evaluation = self.parts.evaluate(self.counters)
+        if evaluation is None:
+            return
+        metrics = evaluation.metrics()
+        self.parts.tracker.log(metrics, self.counters)
+        score = metrics["eval/return_mean"]
+        self.parts.progress.show({"eval return": score})
+        self.parts.progress.say(
+            f"evaluation at {self.counters.env_steps:,} env steps: "
+            f"return {score:.1f} ± {metrics['eval/return_std']:.1f} "
+            f"over {len(evaluation.episodes)} episodes"
+        )
+        best = self.parts.checkpoints.best_score()
+        if best is None or score >= best:
+            self.parts.checkpoints.mark_best(self.checkpoint(), score)
+
+    def _speeds(self) -> Metrics:
+        now, (then, before) = time.monotonic(), self._speed_mark
+        self._speed_mark = (now, self.counters)
+        elapsed = max(now - then, 1e-9)
+        return {
+            "speed/env_steps_per_s": (self.counters.env_steps - before.env_steps) / elapsed,
+            "speed/updates_per_s": (self.counters.updates - before.updates) / elapsed,
+        }
+
+    def _replay_metrics(self) -> Metrics:
+        trained_steps = max(1, self.counters.agent_steps - self.settings.prefill)
+        replayed = self.counters.updates * self.parts.sampler.rows_per_batch
+        return {
+            "replay/rows": float(len(self.parts.replay)),
+            "replay/achieved_train_ratio": replayed / trained_steps,
+        }
+
+    def _count(self, *, env_steps: int = 0, agent_steps: int = 0, updates: int = 0) -> None:
+        self.counters = Counters(
+            env_steps=self.counters.env_steps + env_steps,
+            agent_steps=self.counters.agent_steps + agent_steps,
+            updates=self.counters.updates + updates,
+        )
+        self.parts.progress.advance(self.counters)
+
+    def _checkpoint_if_trained(self) -> None:
+        if self.counters.updates > 0:
+            self.checkpoint()
