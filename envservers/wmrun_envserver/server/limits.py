@@ -1,0 +1,30 @@
+"""The bounds that a server keeps, whatever its clients ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Explicit caps; the defaults suit one learner and its evaluation on one machine."""
+
+    max_sessions: int = 8
+    max_envs: int = 256
+    """Slots, over all sessions."""
+    max_message_bytes: int = 64 * 2**20
+    """Of one request or reply, in both directions."""
+    max_config_bytes: int = 64 * 2**10
+    """Of `env_config_json`, as UTF-8."""
+    default_lease_s: float = 60.0
+    min_lease_s: float = 1.0
+    max_lease_s: float = 3600.0
+    max_restarts: int = 3
+    """Restarts of one slot within `restart_window_s`; one failure more and the slot is given up."""
+    restart_window_s: float = 300.0
+
+    def lease_s(self, asked_ms: int) -> float:
+        """Return the lease granted to who asked for `asked_ms`; 0 asks for the default."""
+        if asked_ms == 0:
+            return self.default_lease_s
+        return min(max(asked_ms / 1000, self.min_lease_s), self.max_lease_s)

@@ -1,0 +1,186 @@
+"""The rpcs of EnvService: bytes in, bytes out, and no exception that gRPC would call UNKNOWN."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import grpc
+
+from wmrun_envserver.backends.base import Backend
+from wmrun_envserver.server.leases import Clock
+from wmrun_envserver.server.limits import Limits
+from wmrun_envserver.server.opening import Opener
+from wmrun_envserver.server.refusal import Refused, public_text
+from wmrun_envserver.server.session import Mutation, Session
+from wmrun_envserver.server.sessions import Sessions
+from wmrun_envserver.server.worker import Abandoned
+from wmrun_envserver.wire import messages
+from wmrun_envserver.wire.service import METHODS, PROTOCOL_MAJOR, PROTOCOL_MINOR, SERVICE, Method
+from wmrun_envserver.wire.status import Reason, abort, error_detail
+
+_LOG = logging.getLogger(__name__)
+
+DISTRIBUTION = "wmrun-envserver"
+
+Handler = Callable[[Any, grpc.ServicerContext], bytes]
+
+
+class EnvService:
+    """Offers one backend's environments. Optional rpcs that it lacks are UNIMPLEMENTED."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        sessions: Sessions,
+        limits: Limits,
+        *,
+        instance_id: str,
+        clock: Clock,
+        debug: bool,
+    ) -> None:
+        self.is_draining = False
+        self._backend = backend
+        self._sessions = sessions
+        self._limits = limits
+        self._instance_id = instance_id
+        self._debug = debug
+        self._opener = Opener(
+            backend, sessions, limits, instance_id=instance_id, clock=clock, debug=debug
+        )
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Return what a gRPC server needs to serve the rpcs."""
+        handlers: dict[str, Handler] = {
+            "GetServerInfo": self._get_server_info,
+            "OpenSession": self._open_session,
+            "Reset": self._reset,
+            "Step": self._step,
+            "Heartbeat": self._heartbeat,
+            "CloseSession": self._close_session,
+        }
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                name: grpc.unary_unary_rpc_method_handler(self._guarded(METHODS[name], handler))
+                for name, handler in handlers.items()
+            },
+        )
+
+    def _get_server_info(
+        self, request: messages.GetServerInfoRequest, context: grpc.ServicerContext
+    ) -> bytes:
+        family = self._backend.family()
+        limits = self._limits
+        return messages.ServerInfo(
+            implementation=DISTRIBUTION,
+            implementation_version=version(DISTRIBUTION),
+            protocol_major=PROTOCOL_MAJOR,
+            protocol_minor=PROTOCOL_MINOR,
+            instance_id=self._instance_id,
+            limits=messages.Limits(
+                max_sessions=limits.max_sessions,
+                max_envs_per_session=limits.max_envs,
+                max_message_bytes=limits.max_message_bytes,
+                min_lease_ms=round(limits.min_lease_s * 1000),
+                max_lease_ms=round(limits.max_lease_s * 1000),
+                free_sessions=self._sessions.num_free,
+            ),
+            envs=[
+                messages.EnvInfo(env_id=env_id, family=family.name, available=True)
+                for env_id in family.env_ids
+            ],
+        ).SerializeToString()
+
+    def _open_session(
+        self, request: messages.OpenSessionRequest, context: grpc.ServicerContext
+    ) -> bytes:
+        if self.is_draining:
+            raise Refused(Reason.DRAINING, "the server is shutting down")
+        return self._opener.open(request, context.is_active).SerializeToString()
+
+    def _reset(self, request: messages.ResetRequest, context: grpc.ServicerContext) -> bytes:
+        session = self._sessions.find(request.session_id)
+        return self._mutate(
+            session, request.seq, lambda rows: session.slots.reset(request, rows), context
+        )
+
+    def _step(self, request: messages.StepRequest, context: grpc.ServicerContext) -> bytes:
+        session = self._sessions.find(request.session_id)
+        return self._mutate(
+            session, request.seq, lambda rows: session.slots.step(request, rows), context
+        )
+
+    def _heartbeat(
+        self, request: messages.HeartbeatRequest, context: grpc.ServicerContext
+    ) -> bytes:
+        session = self._sessions.find(request.session_id)
+        return messages.HeartbeatReply(
+            lease_remaining_ms=session.lease.remaining_ms,
+            last_seq=session.last_seq,
+            busy=session.is_busy,
+            draining=self.is_draining,
+        ).SerializeToString()
+
+    def _close_session(
+        self, request: messages.CloseSessionRequest, context: grpc.ServicerContext
+    ) -> bytes:
+        closing = self._sessions.close(request.session_id)
+        if closing is not None:
+            closing.wait(context.is_active)
+        return messages.CloseSessionReply().SerializeToString()
+
+    def _mutate(
+        self, session: Session, seq: int, mutation: Mutation, context: grpc.ServicerContext
+    ) -> bytes:
+        outcome = session.run(
+            seq, mutation, wanted=context.is_active, admit_new=not self.is_draining
+        )
+        # Concatenated messages merge: the stored rows are neither copied nor serialized again.
+        rest = messages.StepReply(
+            lease_remaining_ms=session.lease.remaining_ms, replayed=outcome.replayed
+        )
+        return outcome.reply + rest.SerializeToString()
+
+    def _guarded(
+        self, method: Method, handler: Handler
+    ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        def handle(data: bytes, context: grpc.ServicerContext) -> bytes:
+            request = None
+            try:
+                request = _parse(method, data)
+                return handler(request, context)
+            except Refused as error:
+                refused = error
+            except Abandoned:
+                context.abort(grpc.StatusCode.CANCELLED, "the client left")
+            except BaseException as error:
+                _LOG.exception("%s failed", method.name)
+                text = public_text(error, debug=self._debug)
+                refused = Refused(Reason.INTERNAL, f"a bug in the server: {text}; see its log")
+            return self._refuse(refused, request, context)
+
+        return handle
+
+    def _refuse(self, refused: Refused, request: Any, context: grpc.ServicerContext) -> bytes:
+        _LOG.debug("refused: %s: %s", refused.reason, refused.message)
+        detail = error_detail(
+            refused.reason,
+            refused.message,
+            field=refused.field,
+            slots=refused.slots,
+            session_id=getattr(request, "session_id", ""),
+            seq=getattr(request, "seq", 0),
+            instance_id=self._instance_id,
+        )
+        abort(context, detail)
+
+
+def _parse(method: Method, data: bytes) -> Any:
+    try:
+        return method.request.FromString(data)
+    except Exception:
+        name = method.request.DESCRIPTOR.full_name
+        raise Refused(Reason.BAD_REQUEST, f"the request is not a {name} message") from None

@@ -1,0 +1,143 @@
+"""The life of a server process: its ready line, its parent, its signals, its end."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+
+from wmrun_envserver.backends.base import Backend
+from wmrun_envserver.server.address import Address, UnixAddress, parse_address
+from wmrun_envserver.server.discovery import load_backend
+from wmrun_envserver.server.limits import Limits
+from wmrun_envserver.server.server import EnvServer
+from wmrun_envserver.wire.service import PROTOCOL_MAJOR, PROTOCOL_MINOR
+
+_LOG = logging.getLogger(__name__)
+
+GRACE_S = 10.0
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What `wmrun-envserver serve` was asked for."""
+
+    backend: str
+    listen: str | None = None
+    """None: a Unix socket in a fresh private directory, removed at the end."""
+    ready_fd: int | None = None
+    """Where the ready line goes; None: standard output."""
+    parent_fd: int | None = None
+    """A descriptor that reaches its end when the parent is gone."""
+    limits: Limits = field(default_factory=Limits)
+    log_level: str = "info"
+    debug: bool = False
+
+
+def serve(options: ServeOptions) -> int:
+    """Serve until SIGTERM, SIGINT or the parent's end, and return the exit status.
+
+    Standard output carries the ready line and nothing else: what simulators print goes to standard
+    error, as the log does. Raises `AddressError` or `BackendError` before anything was started.
+    """
+    ready_fd = _claim_stdout(options.ready_fd)
+    _log_to_stderr(options.log_level)
+    if options.parent_fd is not None:
+        _watch_parent(options.parent_fd)
+    private = None if options.listen else Path(tempfile.mkdtemp(prefix="wmrun-"))
+    try:
+        address = (
+            UnixAddress(private / "s.sock") if private else parse_address(options.listen or "")
+        )
+        return _serve(options, address, ready_fd)
+    finally:
+        if private:
+            shutil.rmtree(private, ignore_errors=True)
+
+
+def _serve(options: ServeOptions, address: Address, ready_fd: int) -> int:
+    backend = load_backend(options.backend)
+    server = EnvServer(backend, address, options.limits, debug=options.debug)
+    # Until here SIGTERM ends the process at once: there is nothing to finish yet.
+    signals = _catch_signals()
+    server.start()
+    _LOG.info("serving %s at %s, pid %d", options.backend, server.address, os.getpid())
+    _announce(server, options.backend, backend, ready_fd)
+    _LOG.info("%s: draining", signal.Signals(signals.get()).name)
+    if server.drain(GRACE_S):
+        _LOG.info("stopped")
+        return 0
+    _LOG.error("an environment still hangs after %.0f s: exiting without it", GRACE_S)
+    logging.shutdown()
+    os._exit(1)
+
+
+def _claim_stdout(ready_fd: int | None) -> int:
+    """Return the descriptor for the ready line, and send what is printed from now on to stderr."""
+    if ready_fd is None:
+        ready_fd = os.dup(1)
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    # Nor may a simulator's child process keep the pipe open.
+    os.set_inheritable(ready_fd, False)
+    return ready_fd
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+    faulthandler.enable()  # a simulator that crashes in native code leaves a stack in the log
+
+
+def _watch_parent(fd: int) -> None:
+    os.set_inheritable(fd, False)
+    threading.Thread(target=_await_end, args=(fd,), name="parent-watcher", daemon=True).start()
+
+
+def _await_end(fd: int) -> None:
+    try:
+        while os.read(fd, 4096):
+            continue
+    except OSError as error:
+        _LOG.error("parent fd %d: %s", fd, error.strerror)
+    _LOG.info("the parent is gone")
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGTERM)
+
+
+def _catch_signals() -> SimpleQueue[int]:
+    # SimpleQueue.put may interrupt itself, unlike Event.set: a handler can call it anywhere.
+    caught: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: caught.put(received))
+    return caught
+
+
+def _announce(server: EnvServer, name: str, backend: Backend, ready_fd: int) -> None:
+    line = {
+        "address": str(server.address),
+        "pid": os.getpid(),
+        "instance_id": server.instance_id,
+        "protocol": f"{PROTOCOL_MAJOR}.{PROTOCOL_MINOR}",
+        "backend": name,
+        "renderer": backend.family().renderer,
+    }
+    try:
+        os.write(ready_fd, json.dumps(line).encode() + b"\n")
+    except BrokenPipeError:
+        _LOG.warning("nobody reads the ready line")
+    os.close(ready_fd)
