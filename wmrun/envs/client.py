@@ -12,10 +12,9 @@ import grpc
 import numpy as np
 from wmrun_envserver.wire import messages, spaces, tensors
 from wmrun_envserver.wire.service import PROTOCOL_MINOR
-from wmrun_envserver.wire.status import Reason
 
 from wmrun.envs.channel import check_server, is_outage, is_timeout, meaning, open_channel, unary
-from wmrun.envs.errors import EnvProtocolError, EnvRequestError, EnvServerLost, EnvStartError
+from wmrun.envs.errors import EnvProtocolError, EnvServerLost, EnvStartError
 from wmrun.envs.heartbeat import Heartbeat
 from wmrun.envs.rows import Rows, read_rows
 from wmrun.envs.spec import EnvSpec, read_spec
@@ -46,11 +45,6 @@ class SessionRequest:
     lease_s: float = 60.0
 
 
-def _no_process(within_s: float) -> bool:
-    time.sleep(within_s)
-    return False
-
-
 class EnvSession:
     """Slots that are reset and stepped together, each call carried out exactly once.
 
@@ -69,11 +63,11 @@ class EnvSession:
         request: SessionRequest,
         *,
         connect_timeout_s: float = 5.0,
-        server_gone: Callable[[float], bool] = _no_process,
+        server_gone: Callable[[float], bool] | None = None,
     ) -> None:
         self._address = address
         self._wanted = request
-        self._server_gone = server_gone
+        self._server_gone = server_gone or _no_process
         self._channel = open_channel(address)
         try:
             check_server(self._channel, address, connect_timeout_s)
@@ -235,6 +229,11 @@ class EnvSession:
             ) from None
 
 
+def _no_process(within_s: float) -> bool:
+    time.sleep(within_s)
+    return False
+
+
 def _read_spec(reply: messages.OpenSessionReply) -> EnvSpec:
     try:
         return read_spec(reply)
@@ -251,13 +250,4 @@ def _open_error(error: grpc.RpcError, wanted: SessionRequest, address: str) -> E
         )
     if is_outage(error):
         return EnvServerLost(f"the env server ended while it opened {what}: {error.details()}")
-    refusal = meaning(error)
-    if not isinstance(refusal, EnvRequestError):
-        return refusal
-    keys = {
-        Reason.ENV_UNKNOWN: "env.task",
-        Reason.BAD_CONFIG: f"env.{refusal.field}" if refusal.field else "env",
-        Reason.CAPACITY: "env.num_envs",
-    }
-    place = keys.get(refusal.reason, f"env.task {wanted.task}")
-    return EnvStartError(f"{place}: {refusal.message}")
+    return meaning(error)

@@ -63,8 +63,8 @@ class Driver:
 
     def __init__(self, pool: SteppedSlots, adapter: ActionAdapter) -> None:
         self.num_envs = pool.num_envs
+        self.adapter = adapter
         self._pool = pool
-        self._adapter = adapter
         self._open = np.zeros(self.num_envs, np.bool_)
         self._action = np.zeros((self.num_envs, adapter.size), np.float32)
 
@@ -75,12 +75,12 @@ class Driver:
     def step(self, action: np.ndarray) -> Transitions:
         """Apply the actions `[N, A]`; slots whose last row was `is_last` begin anew instead."""
         self._action = action
-        return self._stepped(self._pool.step(self._adapter.to_env(action)))
+        return self._stepped(self._pool.step(self.adapter.to_env(action)))
 
     def step_begin(self, action: np.ndarray) -> None:
         """Start a step and return at once, so that learning can go on; `step_end` must follow."""
         self._action = action
-        self._pool.step_begin(self._adapter.to_env(action))
+        self._pool.step_begin(self.adapter.to_env(action))
 
     def step_end(self) -> Transitions:
         """Return the transitions of the step begun."""

@@ -7,12 +7,19 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wmrun.envs.client import EnvSession, SessionRequest
-from wmrun.envs.errors import EnvBudgetSpent, EnvProtocolError, EnvServerLost, EnvStartError
+from wmrun.envs.client import EnvSession
+from wmrun.envs.errors import (
+    EnvBudgetSpent,
+    EnvProtocolError,
+    EnvRequestError,
+    EnvServerLost,
+    EnvStartError,
+)
+from wmrun.envs.request import Role, refused, session_request
 from wmrun.envs.restarts import RestartBudget
 from wmrun.envs.rows import Rows, SlotFailure
 from wmrun.envs.server_log import ServerLog
@@ -22,22 +29,11 @@ from wmrun.envs.supervisor import ServerProcess, start_server
 if TYPE_CHECKING:
     from wmrun.config.schema import EnvConfig
 
-Role = Literal["train", "eval"]
-
 SERVER_LOST = "SERVER_LOST"
 """`SlotFailure.reason` when all slots went with their server."""
 
-_ROLES: tuple[Role, ...] = ("train", "eval")
 _CONNECT_TIMEOUT_S = 3.0
 _LOST_GRACE_S = 2.0
-_COMMON_OPTIONS = (
-    "action_repeat",
-    "time_limit",
-    "image",
-    "vector",
-    "normalize_actions",
-    "clip_actions",
-)
 
 
 class EnvPool:
@@ -61,7 +57,7 @@ class EnvPool:
         self._config = config
         self._seed = seed
         self._role = role
-        self._client_id = f"{client_id or uuid.uuid4().hex}/{role}"
+        self._client_id = client_id or uuid.uuid4().hex
         self._log = ServerLog(log_dir / f"{role}.log")
         restarts = config.server.restarts
         self._budget = RestartBudget(
@@ -82,6 +78,11 @@ class EnvPool:
     @property
     def num_envs(self) -> int:
         return self._config.num_envs
+
+    @property
+    def spec(self) -> EnvSpec:
+        assert self._spec is not None, "EnvPool.open was not called"
+        return self._spec
 
     def open(self) -> EnvSpec:
         """Start the server if there is none to connect to, open the session, return what it offers.
@@ -119,9 +120,11 @@ class EnvPool:
 
     def report(self) -> str:
         """Say how the server stands, with the last lines of its log where it is ours."""
-        if self._server is None:
-            return f"The env server at {self._config.server.address} has the details in its log."
-        return self._server.report()
+        if self._server is not None:
+            return self._server.report()
+        if self._config.server.address is not None:
+            return f"The log of the env server at {self._config.server.address} says more."
+        return self._log.excerpt()
 
     def save(self) -> dict[str, int]:
         """Return what a resumed run needs so that no seed is used twice."""
@@ -144,29 +147,30 @@ class EnvPool:
         return self._session
 
     def _start(self, connect_timeout_s: float) -> EnvSpec:
+        """Bring up server and session; leaves what it did not get to for `close`."""
         config = self._config.server
-        if config.address is not None:
-            session = EnvSession(
-                config.address, self._session_request(), connect_timeout_s=connect_timeout_s
-            )
-            renderer = None
-        else:
+        address, renderer = config.address, None
+        if address is None:
             self._server = start_server(
                 python=config.python,
                 backend=self._config.backend,
                 log=self._log,
                 timeout_s=config.start_timeout_s,
             )
-            session = EnvSession(
-                self._server.address,
-                self._session_request(),
+            address, renderer = self._server.address, self._server.ready.renderer
+        try:
+            self._session = EnvSession(
+                address,
+                session_request(
+                    self._config, self._client_id, self._seed, self._role, self._times_opened
+                ),
                 connect_timeout_s=connect_timeout_s,
-                server_gone=self._server.exited,
+                server_gone=self._server.exited if self._server else None,
             )
-            renderer = self._server.ready.renderer
-        self._session = session
+        except EnvRequestError as refusal:
+            raise refused(self._config, refusal, self.report()) from None
         self._times_opened += 1
-        return self._accept(replace(session.spec, renderer=renderer))
+        return self._accept(replace(self._session.spec, renderer=renderer))
 
     def _accept(self, spec: EnvSpec) -> EnvSpec:
         if self._spec is not None and self._spec.spec_hash != spec.spec_hash:
@@ -175,19 +179,6 @@ class EnvPool:
             )
         self._spec = spec
         return spec
-
-    def _session_request(self) -> SessionRequest:
-        server = self._config.server
-        return SessionRequest(
-            task=self._config.task,
-            num_envs=self._config.num_envs,
-            client_id=self._client_id,
-            options=env_options(self._config),
-            seeds=slot_seeds(self._seed, self._role, self._times_opened, self._config.num_envs),
-            open_timeout_s=server.start_timeout_s,
-            reset_timeout_s=server.reset_timeout_s,
-            step_timeout_s=server.step_timeout_s,
-        )
 
     def _surviving(self, call: Callable[[], Rows]) -> Rows:
         try:
@@ -198,7 +189,8 @@ class EnvPool:
     def _revive(self, lost: EnvServerLost | EnvStartError) -> Rows:
         """Restart until a reset succeeds or the budget is spent; all slots are broken then."""
         while True:
-            failure = f"{lost.message}. {self._bury()}"
+            report = self._bury()
+            failure = f"{lost}. {report}" if isinstance(lost, EnvServerLost) else str(lost)
             if not self._budget.spend():
                 raise EnvBudgetSpent(
                     f"the {self._role} environments were lost {self._budget.used + 1} times, "
@@ -227,23 +219,3 @@ class EnvPool:
         if self._session is not None:
             self._session.close()
             self._session = None
-
-
-def env_options(config: EnvConfig) -> dict[str, Any]:
-    """Return what the server gets as options: the family's own and the common ones not at default.
-
-    Raises `EnvStartError` when `env.options` holds a key that belongs one level up.
-    """
-    common = config.model_dump(mode="json", include=set(_COMMON_OPTIONS))
-    for key in config.options:
-        if key in common:
-            raise EnvStartError(f"env.options.{key}: write it as env.{key}")
-    fields = type(config).model_fields
-    set_here = {key: value for key, value in common.items() if value != fields[key].default}
-    return {**set_here, **config.options}
-
-
-def slot_seeds(seed: int, role: Role, times_opened: int, num_envs: int) -> list[int]:
-    """Return one 32-bit seed per slot; each role and each opening of a session has its own."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(_ROLES.index(role), times_opened))
-    return [int(word) for word in sequence.generate_state(num_envs)]

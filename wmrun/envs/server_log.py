@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 _TAIL_BYTES = 64 * 1024
 
@@ -17,14 +18,15 @@ class ServerLog:
         self.path = path
         self._begin = 0
 
-    def begin(self, command: Sequence[str]) -> None:
-        """Append a line that says when and how the server was started."""
+    def begin(self, command: Sequence[str]) -> BinaryIO:
+        """Append when and how the server is started, and return the file, opened for its output."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as log:
-            log.write(
-                f"--- {datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {shlex.join(command)}\n"
-            )
-            self._begin = log.tell()
+        log = self.path.open("ab")
+        now = datetime.now().astimezone()
+        log.write(f"--- {now:%Y-%m-%d %H:%M:%S%z} {shlex.join(command)}\n".encode())
+        log.flush()
+        self._begin = log.tell()
+        return log
 
     def tail(self, lines: int = 15) -> str:
         """Return the last non-empty lines since the latest start."""

@@ -8,23 +8,21 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import weakref
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wmrun.envs.errors import EnvStartError
 from wmrun.envs.server_log import ServerLog
 
-STOP_GRACE_S = 10.0
-_SOCKET_PATH_LIMIT = 107
+STOP_GRACE_S = 12.0
+"""Longer than a server takes to give up on an environment that hangs (10 s)."""
+_SERVER_ERROR = "wmrun-envserver: error: "
 _NO_MODULE = re.compile(r"No module named '?(\w+)")
 
 
@@ -40,7 +38,7 @@ class ReadyLine:
 
 
 class ServerProcess:
-    """One running env server, on a Unix socket in a private directory.
+    """One running env server, on a Unix socket in a private directory that it made.
 
     It leads its own session, so that Ctrl-C reaches only the learner, which checkpoints first. It
     holds the reading end of a pipe whose writing end is ours: however the learner ends, the server
@@ -48,16 +46,12 @@ class ServerProcess:
     """
 
     def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        ready: ReadyLine,
-        log: ServerLog,
-        resources: contextlib.ExitStack,
+        self, process: subprocess.Popen[bytes], parent_fd: int, ready: ReadyLine, log: ServerLog
     ) -> None:
         self.ready = ready
         self.log = log
         self._process = process
-        self._release = weakref.finalize(self, resources.close)
+        self._release = weakref.finalize(self, _shut_down, process, parent_fd, ready.address)
 
     @property
     def address(self) -> str:
@@ -78,7 +72,7 @@ class ServerProcess:
         return f"The env server {state}. {self.log.excerpt()}"
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """End the process (SIGTERM, after `grace_s` SIGKILL) and remove its socket directory."""
+        """End the process (SIGTERM, after `grace_s` SIGKILL) and remove what it left behind."""
         _terminate(self._process, grace_s)
         self._release()
 
@@ -90,34 +84,22 @@ def start_server(
 
     `python` is an interpreter that has `wmrun_envserver`; None is the learner's own. What the
     server prints goes to `log`. Raises `EnvStartError` with the cause, the log's last lines and the
-    remedy.
+    remedy; nothing is left running then.
     """
     interpreter = sys.executable if python is None else str(Path(python).expanduser())
-    with contextlib.ExitStack() as resources:
-        socket_directory = _private_directory()
-        resources.callback(shutil.rmtree, socket_directory, ignore_errors=True)
-        parent_in, parent_out = os.pipe()
-        resources.callback(os.close, parent_out)
-        ready_in, ready_out = os.pipe()
-        command = [interpreter, "-m", "wmrun_envserver", "serve", "--backend", backend]
-        command += ["--listen", f"unix:{socket_directory}/s.sock"]
-        command += ["--ready-fd", str(ready_out), "--parent-fd", str(parent_in)]
-        try:
-            process = _spawn(command, (ready_out, parent_in), log)
-        except BaseException:
-            os.close(ready_in)
-            raise
-        finally:
-            os.close(ready_out)
-            os.close(parent_in)
-        resources.callback(_terminate, process, STOP_GRACE_S)
-        line, timed_out = _read_line(ready_in, timeout_s)
+    child = _spawn(interpreter, backend, log)
+    try:
+        line, timed_out = _read_line(child.ready_fd, timeout_s)
         ready = _parse_ready(line)
+        if timed_out:
+            raise _too_slow(backend, log, timeout_s)
         if ready is None:
-            raise _start_error(
-                process, interpreter, backend, log, line, timeout_s if timed_out else None
-            )
-        return ServerProcess(process, ready, log, resources.pop_all())
+            raise _start_error(child.process, interpreter, backend, log, line)
+    except BaseException:
+        _terminate(child.process, STOP_GRACE_S)
+        os.close(child.parent_fd)
+        raise
+    return ServerProcess(child.process, child.parent_fd, ready, log)
 
 
 def describe_exit(code: int) -> str:
@@ -130,45 +112,53 @@ def describe_exit(code: int) -> str:
         return f"was killed by signal {-code}"
 
 
-def _private_directory() -> str:
-    """Make a fresh 0700 directory whose path leaves room for a socket's name."""
-    directory = tempfile.mkdtemp(prefix="wmrun-")
-    if len(os.fsencode(f"{directory}/s.sock")) <= _SOCKET_PATH_LIMIT:
-        return directory
-    os.rmdir(directory)
-    return tempfile.mkdtemp(prefix="wmrun-", dir="/tmp")
+class _Child(NamedTuple):
+    process: subprocess.Popen[bytes]
+    parent_fd: int
+    ready_fd: int
 
 
-def _spawn(
-    command: Sequence[str], pass_fds: Sequence[int], log: ServerLog
-) -> subprocess.Popen[bytes]:
-    log.begin(command)
-    try:
-        with log.path.open("ab") as output:
-            return subprocess.Popen(
+def _spawn(interpreter: str, backend: str, log: ServerLog) -> _Child:
+    """Start the process; both descriptors are then the caller's to close."""
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        parent_in, parent_out = os.pipe()
+        theirs.callback(os.close, parent_in)
+        ours.callback(os.close, parent_out)
+        ready_in, ready_out = os.pipe()
+        theirs.callback(os.close, ready_out)
+        ours.callback(os.close, ready_in)
+        command = [interpreter, "-m", "wmrun_envserver", "serve", "--backend", backend]
+        command += ["--ready-fd", str(ready_out), "--parent-fd", str(parent_in)]
+        output = theirs.enter_context(log.begin(command))
+        try:
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=pass_fds,
+                pass_fds=(ready_out, parent_in),
                 start_new_session=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
-    except OSError as error:
-        raise EnvStartError(
-            f"env.server.python: cannot run {command[0]!r}: {error.strerror}",
-            hint="Name a Python interpreter, for example .venvs/dmc/bin/python, or leave the key "
-            f"out to use {sys.executable}.",
-        ) from None
+        except OSError as error:
+            raise EnvStartError(
+                f"env.server.python: cannot run {interpreter!r}: {error.strerror}",
+                hint="Name a Python interpreter, for example .venvs/dmc/bin/python, or leave the "
+                f"key out to use {sys.executable}.",
+            ) from None
+        ours.pop_all()
+    return _Child(process, parent_out, ready_in)
 
 
 def _read_line(fd: int, timeout_s: float) -> tuple[bytes, bool]:
     """Read one line, or what comes before end of file, and close `fd`; say whether time ran out."""
     deadline = time.monotonic() + timeout_s
     line = b""
+    waiter = select.poll()
+    waiter.register(fd, select.POLLIN)
     with open(fd, "rb", buffering=0) as pipe:
         while not line.endswith(b"\n"):
-            if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not waiter.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 return line, True
             chunk = pipe.read(4096)
             if not chunk:
@@ -191,25 +181,23 @@ def _parse_ready(line: bytes) -> ReadyLine | None:
         return None
 
 
+def _too_slow(backend: str, log: ServerLog, timeout_s: float) -> EnvStartError:
+    return EnvStartError(
+        f"the env server for backend {backend!r} was not ready within {timeout_s:g} s. "
+        f"{log.excerpt()}",
+        hint="If it only needs longer, raise env.server.start_timeout_s.",
+    )
+
+
 def _start_error(
-    process: subprocess.Popen[bytes],
-    interpreter: str,
-    backend: str,
-    log: ServerLog,
-    line: bytes,
-    timeout_s: float | None,
+    process: subprocess.Popen[bytes], interpreter: str, backend: str, log: ServerLog, line: bytes
 ) -> EnvStartError:
-    """Tell why no ready line came: time ran out (`timeout_s` given), or the pipe closed."""
+    """Tell why the ready line never came."""
     what = f"the env server for backend {backend!r}"
-    if timeout_s is not None:
-        return EnvStartError(
-            f"{what} was not ready within {timeout_s:g} s (env.server.start_timeout_s). "
-            f"{log.excerpt()}",
-            hint="If it only needs longer, raise env.server.start_timeout_s.",
-        )
     if not _exited(process, 5.0):
         return EnvStartError(f"{what} said {line!r} in place of its ready line. {log.excerpt()}")
-    missing = _NO_MODULE.search(log.tail())
+    tail = log.tail()
+    missing = _NO_MODULE.search(tail)
     install = f"{interpreter} -m pip install '{_requirement(backend)}'"
     if missing and missing[1] == "wmrun_envserver":
         return EnvStartError(
@@ -217,6 +205,9 @@ def _start_error(
             hint=f"Install it there: {install}",
         )
     hint = f"If that is what it needs: {install}" if missing else None
+    own_words = tail.partition(_SERVER_ERROR)[2]
+    if own_words:
+        return EnvStartError(f"env.backend {backend}: {own_words}", hint=hint)
     return EnvStartError(f"{what} {describe_exit(process.returncode)}. {log.excerpt()}", hint=hint)
 
 
@@ -242,3 +233,13 @@ def _terminate(process: subprocess.Popen[bytes], grace_s: float) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _shut_down(process: subprocess.Popen[bytes], parent_fd: int, address: str) -> None:
+    _terminate(process, STOP_GRACE_S)
+    os.close(parent_fd)
+    # A server removes its socket and directory itself, unless it was killed.
+    socket = Path(address.removeprefix("unix:"))
+    socket.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        socket.parent.rmdir()
