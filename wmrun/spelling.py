@@ -26,7 +26,7 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def edits(a: str, b: str) -> int:
-    """Return the optimal string alignment distance: inserts, deletes, replacements, neighbour swaps."""
+    """Return the optimal string alignment distance: insert, delete, replace, swap neighbours."""
     before: list[int] = []
     above = list(range(len(b) + 1))
     for i in range(1, len(a) + 1):

@@ -46,6 +46,7 @@ class Scope(Protocol):
     def alias(self, name: str) -> tuple[ast.expr, Scope] | None:
         """Return what was assigned to `name`, with the module that assigned it."""
 
+
 _SCALARS: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str, "Any": Any}
 _LISTS = {"list", "List", "Sequence"}
 _DICTS = {"dict", "Dict", "Mapping"}

@@ -61,11 +61,11 @@ def third_party() -> tuple[Registration, ...]:
 
 
 def stray_groups() -> tuple[tuple[str, str], ...]:
-    """Return `(group, package)` of entry points in groups that start with `wmrun.` but are not ours."""
+    """Return `(group, package)` of entry points in groups named `wmrun.…` that are not ours."""
     return _scan(tuple(sys.path))[1]
 
 
-# The search path is the key, so that a path added later, as notebooks do, is seen without a restart.
+# The search path is the key: a path added later, as notebooks do, is seen without a restart.
 @lru_cache(maxsize=8)
 def _scan(
     path: tuple[str, ...],

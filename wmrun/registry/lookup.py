@@ -14,7 +14,13 @@ from wmrun.errors import AmbiguousComponent, BrokenPlugin, UnknownComponent
 from wmrun.registry.annotations import UnreadableAnnotation
 from wmrun.registry.entries import Registration, registrations
 from wmrun.registry.kinds import KIND, KINDS
-from wmrun.registry.signature import Option, Signature, UnreadableSource, read_signature, signature_of
+from wmrun.registry.signature import (
+    Option,
+    Signature,
+    UnreadableSource,
+    read_signature,
+    signature_of,
+)
 from wmrun.registry.source import module_exists
 from wmrun.spelling import closest
 
@@ -140,7 +146,9 @@ def _check_contract(entry: Registration, component: Any) -> None:
     missing = [name for name in KIND[entry.kind].methods if not hasattr(component, name)]
     if missing:
         article = "the method" if len(missing) == 1 else "the methods"
-        raise _broken(entry, f"{entry.target} lacks {article} {', '.join(missing)} of {_a(entry.kind)}")
+        raise _broken(
+            entry, f"{entry.target} lacks {article} {', '.join(missing)} of {_a(entry.kind)}"
+        )
 
 
 def _unknown(kind: str, name: str, entries: tuple[Registration, ...]) -> UnknownComponent:

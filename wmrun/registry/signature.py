@@ -1,7 +1,7 @@
 """The options of a component: the keyword-only parameters of its constructor.
 
 They are read from source by `ast`, so that checking a file or listing components imports no torch.
-Where source does not tell (compiled modules, computed classes or defaults), the component is imported.
+Where source does not tell (compiled modules, computed defaults), the component is imported.
 """
 
 from __future__ import annotations
@@ -134,7 +134,9 @@ def _read_option(
         value = None if default is None else ast.literal_eval(default)
     except (UnreadableAnnotation, ValueError, SyntaxError) as error:
         raise UnreadableSource(f"{scope.path}:{argument.lineno}: {argument.arg}") from error
-    return Option(argument.arg, annotation, default is None, value, text, scope.path, argument.lineno)
+    return Option(
+        argument.arg, annotation, default is None, value, text, scope.path, argument.lineno
+    )
 
 
 def _is_context(name: str, required: bool) -> bool:

@@ -12,7 +12,7 @@ Definition = ast.ClassDef | ast.FunctionDef
 
 
 class ModuleSource:
-    """A parsed module in which names are followed to their definitions, through `from x import y`."""
+    """A parsed module; names are followed to their definitions through `from x import y`."""
 
     def __init__(self, module: str, path: Path, tree: ast.Module) -> None:
         self.module = module

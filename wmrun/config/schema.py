@@ -1,0 +1,234 @@
+"""The settings of an experiment: every key, its type, unit, range and default.
+
+Steps are counted three ways, and every key says which: env steps (simulator frames, action repeat
+included), agent steps (policy decisions), updates (gradient steps).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, Gt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PrivateAttr,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, core_schema
+
+from wmrun.registry.annotations import nested
+
+DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+
+Count = Annotated[int, Ge(1)]
+CountOrZero = Annotated[int, Ge(0)]
+Seconds = Annotated[float, Gt(0)]
+
+
+@dataclass(frozen=True)
+class Form:
+    """The pattern of a string, and the words for it in messages."""
+
+    pattern: str
+    words: str
+    examples: tuple[str, ...] = ()
+    """Values to suggest to those who come close."""
+
+    def __get_pydantic_core_schema__(
+        self, source: type, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.str_schema(pattern=self.pattern)
+
+
+class Section(BaseModel):
+    """A mapping of an experiment file: frozen, typed strictly, without room for unknown keys."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+
+class ImageConfig(Section):
+    """Rendered frames as an observation, under the key `image`."""
+
+    size: Annotated[tuple[Count, Count], Field(strict=False)] = (64, 64)
+    """Height and width in pixels."""
+    camera: int | str | None = None
+    """The camera's number or name in the simulator; null: the family's default."""
+    grayscale: bool = False
+    """One channel instead of three."""
+
+
+class RestartsConfig(Section):
+    """How often a lost env server is started again before the run gives up."""
+
+    max: CountOrZero = 10
+    """Restarts in all."""
+    per_window: CountOrZero = 3
+    """Restarts within any `window_s`."""
+    window_s: Seconds = 300.0
+    """Seconds."""
+
+
+class ServerConfig(Section):
+    """The process that steps the environments: started here, or reached at an address."""
+
+    python: str | None = None
+    """The Python interpreter that has the env family installed; null: the learner's own."""
+    address: str | None = None
+    """A server that is already running, as `host:port` or `unix:/path`; null: start one."""
+    start_timeout_s: Seconds = 60.0
+    """Seconds that a server may take from its start, or from being dialled, to its first answer."""
+    reset_timeout_s: Seconds = 60.0
+    """Seconds that one reset of all slots may take."""
+    step_timeout_s: Seconds = 60.0
+    """Seconds that one step of all slots may take."""
+    restarts: RestartsConfig = RestartsConfig()
+    """How often a lost server is started again."""
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> ServerConfig:
+        if self.python is not None and self.address is not None:
+            raise conflict("address", "excludes python: a server is either reached or started")
+        return self
+
+
+class EnvConfig(Section):
+    """The environments, and the server that steps them."""
+
+    backend: str = "gym"
+    """The env family, by its name in the server's Python: gym, dmc, …"""
+    task: str
+    """The task's name in its family, such as CartPole-v1 or walker-walk."""
+    num_envs: Count = 1
+    """Env slots that are stepped together."""
+    action_repeat: Count = 1
+    """Simulator frames per agent step; rewards are summed."""
+    time_limit: Count | None = None
+    """Env steps after which an episode is cut off (truncated); null: the task's own limit."""
+    image: ImageConfig | None = None
+    """Rendered frames as an observation; null: none."""
+    vector: bool | None = None
+    """Whether the task's own observations are used; null: unless there is an image."""
+    normalize_actions: bool = True
+    """Offer bounded actions as [-1, 1] and rescale them in the server."""
+    clip_actions: bool = True
+    """Clip actions to their bounds in the server; otherwise one outside is an error."""
+    options: dict[str, Any] = {}
+    """Options of the env family, checked by the server."""
+    server: ServerConfig = ServerConfig()
+    """The process that steps the environments."""
+
+    @model_validator(mode="after")
+    def _has_no_misplaced_option(self) -> EnvConfig:
+        misplaced = [key for key in self.options if key in type(self).model_fields]
+        if misplaced:
+            key = misplaced[0]
+            raise conflict(f"options.{key}", f"belongs one level up: write it as env.{key}")
+        return self
+
+
+class ReplayConfig(Section):
+    """The store of experience and the batches drawn from it."""
+
+    capacity: Count = 2_000_000
+    """Agent steps kept on disk, over all slots; the oldest go first."""
+    batch_size: Count = 16
+    """Sequences per batch."""
+    batch_length: Annotated[int, Ge(2)] = 50
+    """Agent steps per sequence."""
+
+    @model_validator(mode="after")
+    def _holds_a_sequence(self) -> ReplayConfig:
+        if self.capacity < self.batch_length:
+            raise conflict("capacity", f"is less than batch_length, {self.batch_length}")
+        return self
+
+
+class RunConfig(Section):
+    """The length and rhythm of training."""
+
+    env_steps: Count
+    """Env steps to train for."""
+    prefill: CountOrZero = 1_000
+    """Agent steps with random actions before the first update."""
+    pretrain: CountOrZero = 100
+    """Updates between prefill and the first action of the policy."""
+    train_ratio: Annotated[float, Ge(0)] = 160.0
+    """Replayed steps per agent step: an update replays batch_size x batch_length."""
+    eval_every: CountOrZero = 20_000
+    """Env steps between evaluations; 0: never."""
+    eval_episodes: Count = 10
+    """Episodes per evaluation."""
+    eval_envs: Count | None = None
+    """Env slots used for evaluation; null: as many as for training."""
+    checkpoint_every: CountOrZero = 20_000
+    """Env steps between checkpoints; 0: only at the end."""
+    keep_checkpoints: Count = 2
+    """Newest checkpoints kept."""
+    log_every: CountOrZero = 1_000
+    """Env steps between lines of metrics; 0: never."""
+    video: bool = True
+    """Write a video of one episode of each evaluation."""
+
+
+class TrackingConfig(Section):
+    """Where metrics, files and the run's status are sent."""
+
+    experiment: str | None = None
+    """The MLflow experiment that the run belongs to; null: the experiment's name."""
+    uri: str | None = None
+    """The MLflow tracking store; null: sqlite:///mlflow.db in the working directory."""
+    mlflow: bool = True
+    """Send to MLflow. metrics.jsonl is written always."""
+    flush_every_s: Seconds = 5.0
+    """Seconds between batches sent to MLflow."""
+
+
+class Config(Section):
+    """A whole experiment, every default filled in."""
+
+    name: Annotated[
+        str,
+        Form(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "a string of letters, digits, `.`, `_` and `-`"),
+    ]
+    """What the experiment is called: the folder of its runs."""
+    seed: CountOrZero = 0
+    """Seed of parameters, exploration, sampling and environments."""
+    device: Annotated[
+        str,
+        Form(r"^(auto|cpu|cuda(:[0-9]+)?)$", "auto, cpu, cuda or cuda:N", ("auto", "cpu", "cuda")),
+    ] = "auto"
+    """Where the agent computes; auto: the first CUDA device, or the CPU where there is none."""
+    threads: Count | None = None
+    """Threads of torch on the CPU; null: torch's own choice."""
+    env: EnvConfig
+    """The environments."""
+    agent: nested("agent")  # type: ignore[valid-type]
+    """The agent: its `type` and that type's options."""
+    replay: ReplayConfig = ReplayConfig()
+    """The store of experience."""
+    run: RunConfig
+    """The length and rhythm of training."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Where metrics go."""
+
+    _source: tuple[Path, ...] = PrivateAttr(default=())
+
+    @property
+    def source(self) -> tuple[Path, ...]:
+        """The files that the configuration was read from: the experiment, then what it extends."""
+        return self._source
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and self.model_dump() == other.model_dump()
+
+
+def conflict(key: str, message: str) -> PydanticCustomError:
+    """Return the error of a section in which the value of `key` is at odds with another."""
+    return PydanticCustomError("conflict", "{message}", {"key": key, "message": message})
