@@ -37,7 +37,7 @@ _TABLE = (
     Kind(
         "decoder",
         "feat [B, T, F] to one distribution per observation key",
-        ("forward",),
+        ("forward", "targets"),
         {
             "cnn": "wmrun.decoders.cnn:CnnDecoder",
             "mlp": "wmrun.decoders.mlp:MlpDecoder",
@@ -46,8 +46,8 @@ _TABLE = (
     ),
     Kind(
         "latent",
-        "parameters to a stochastic state: sample, KL(post, prior), initial state",
-        (),
+        "statistics to a stochastic state: sample, mode, KL(post, prior), entropy",
+        ("noise", "sample", "mode", "kl", "entropy"),
         {
             "categorical": "wmrun.latents.categorical:CategoricalLatent",
             "gaussian": "wmrun.latents.gaussian:GaussianLatent",
@@ -61,7 +61,7 @@ _TABLE = (
     ),
     Kind(
         "head",
-        "feat [B, T, F] to a distribution with loss(target) and mean",
+        "feat [..., F] to a prediction of one number per state",
         ("forward",),
         {
             "mse": "wmrun.heads.mse:MseHead",
@@ -70,8 +70,8 @@ _TABLE = (
     ),
     Kind(
         "actor",
-        "feat [B, F] to an action distribution: sample, log-prob, entropy, mode",
-        ("forward",),
+        "feat [..., F] to an action distribution: sample, log-prob, entropy, mode",
+        ("forward", "noise"),
         {
             "truncated_normal": "wmrun.actors.truncated_normal:TruncatedNormalActor",
             "categorical": "wmrun.actors.categorical:CategoricalActor",
