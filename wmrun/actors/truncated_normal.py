@@ -1,0 +1,75 @@
+"""The policy of Dreamer V2 for continuous actions."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from wmrun_envserver.wire import spaces
+
+from wmrun.actors.base import Actor, action_leaf
+from wmrun.errors import ComponentError
+from wmrun.nn.layers import MLP, Activation, Dense, Norm
+from wmrun.nn.observations import describe_space
+from wmrun.nn.truncated_normal import TruncatedNormal
+
+
+class TruncatedNormalActor(Actor):
+    """Normals truncated to [-1, 1] with loc tanh(m) and scale 2·sigmoid(s/2) + min_std (V2
+    nets.py:376-383).
+
+    A zero output means a scale of 1.1: almost uniform actions at the start.
+
+    Args:
+        layers: hidden layers.
+        units: units of each hidden layer.
+        act: activation of the hidden layers.
+        norm: normalisation of the hidden layers.
+        min_std: smallest scale.
+    """
+
+    def __init__(
+        self,
+        feat_size: int,
+        act_space: spaces.Space,
+        *,
+        layers: int = 4,
+        units: int = 400,
+        act: Activation = "elu",
+        norm: Norm = "none",
+        min_std: float = 0.1,
+    ) -> None:
+        super().__init__()
+        leaf = action_leaf(act_space)
+        if not isinstance(leaf, spaces.Box):
+            raise ComponentError(
+                "the truncated_normal actor takes a Box action space, "
+                f"but this one is {describe_space(leaf)}",
+                hint="Set agent.actor.type: categorical for Discrete actions.",
+            )
+        _check_bounds(leaf)
+        self.action_size = math.prod(leaf.shape)
+        self._min_std = min_std
+        self.mlp = MLP(feat_size, layers=layers, units=units, act=act, norm=norm)
+        self.out = Dense(self.mlp.out_size, self.action_size)
+        self.std = Dense(self.mlp.out_size, self.action_size)
+
+    def forward(self, feat: Tensor) -> TruncatedNormal:
+        hidden = self.mlp(feat)
+        scale = 2 * torch.sigmoid(self.std(hidden) / 2) + self._min_std
+        return TruncatedNormal(torch.tanh(self.out(hidden)), scale)
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        size = (*shape, self.action_size)
+        return torch.rand(size, generator=generator, device=generator.device)
+
+
+def _check_bounds(box: spaces.Box) -> None:
+    if (box.low != -1).any() or (box.high != 1).any():
+        raise ComponentError(
+            "the truncated_normal actor chooses actions in [-1, 1], "
+            f"but this space is bounded by {box.low.tolist()} and {box.high.tolist()}",
+            hint="Set env.normalize_actions: true. Actions without finite bounds cannot be "
+            "normalised: wrap the environment in a backend that bounds them.",
+        )

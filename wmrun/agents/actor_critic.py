@@ -1,0 +1,98 @@
+"""The losses of actor and critic on imagined trajectories, and the critic's slow copy.
+
+Rows follow `Trajectory`: state t, the reward and value on arrival in it, the action chosen in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wmrun.actors.base import ActionDistribution
+from wmrun.heads.base import Head
+
+ActorGradient = Literal["dynamics", "reinforce", "both"]
+
+
+@dataclass(frozen=True)
+class ActorObjective:
+    """What the actor maximises, plus `entropy_scale` times its entropy (V2 section 2.2;
+    agent.py:252-296).
+
+    dynamics: the return, differentiated through the imagined dynamics. reinforce: log π(sg
+    a)·sg(return - baseline). both: `mix` times the first plus `1 - mix` times the second, in which
+    the action is not stop-gradiented.
+    """
+
+    gradient: ActorGradient
+    entropy_scale: float
+    mix: float
+
+    @property
+    def through_dynamics(self) -> bool:
+        """Whether gradients of the return have to reach the actor."""
+        return self.gradient != "reinforce"
+
+    def loss(
+        self,
+        policy: ActionDistribution,
+        action: Tensor,
+        returns: Tensor,
+        baseline: Tensor,
+        weight: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the scalar loss and the policy's mean entropy.
+
+        `policy` has batch shape `[H, N]` and `action` `[H, N, A]` was chosen by it; `returns` `[H,
+        N]` begin in the state that the action led to; `baseline` and `weight` `[H, N]` belong to
+        the state it was chosen in.
+        """
+        entropy = policy.entropy()
+        objective = self._objective(policy, action, returns, baseline)
+        loss = -(weight * (objective + self.entropy_scale * entropy)).mean()
+        return loss, entropy.detach().mean()
+
+    def _objective(
+        self, policy: ActionDistribution, action: Tensor, returns: Tensor, baseline: Tensor
+    ) -> Tensor:
+        advantage = (returns - baseline).detach()
+        if self.gradient == "dynamics":
+            return returns
+        if self.gradient == "reinforce":
+            return policy.log_prob(action.detach()) * advantage
+        return self.mix * returns + (1 - self.mix) * policy.log_prob(action) * advantage
+
+
+def critic_loss(
+    critic: Head, feat: Tensor, returns: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the scalar loss and the mean value of states `feat` `[H, N, F]` against `returns` `[H,
+    N]`.
+
+    Gradients reach the critic only.
+    """
+    value = critic(feat.detach())
+    loss = (weight * value.loss(returns.detach())).mean()
+    return loss, value.mean.detach().mean()
+
+
+class SlowCopy:
+    """Overwrites `slow` with `live` at the first and then every `every`-th call (V2
+    agent.py:327-334).
+
+    Until the first call, `slow` keeps its own initialisation: targets of the first update come from
+    it.
+    """
+
+    def __init__(self, live: nn.Module, slow: nn.Module, *, every: int) -> None:
+        self._live, self._slow, self._every = live, slow, every
+        slow.requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, calls_before: int) -> None:
+        """Copy if it is time, given how often this was called before."""
+        if calls_before % self._every == 0:
+            torch._foreach_copy_(list(self._slow.parameters()), list(self._live.parameters()))

@@ -1,0 +1,57 @@
+"""Acting: the world model follows the environment, the actor chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmrun.actors.base import Actor
+from wmrun.agents.base import ActMode
+from wmrun.agents.batch import to_tensors
+from wmrun.world_model import State, WorldModel
+
+
+class Carry(NamedTuple):
+    """What is remembered between two decisions, for `N` slots."""
+
+    state: State
+    action: Tensor
+    """`[N, A]`, the actions chosen last."""
+
+
+class Policy:
+    """Chooses actions from observations; samples the latent in every mode (V2 agent.py:25-55)."""
+
+    def __init__(self, world_model: WorldModel, actor: Actor, generator: torch.Generator) -> None:
+        self._world_model = world_model
+        self._actor = actor
+        self._generator = generator
+
+    def initial_carry(self, num_envs: int) -> Carry:
+        """Return the zero state and action of `num_envs` slots."""
+        state = self._world_model.rssm.initial(num_envs)
+        return Carry(state, state.deter.new_zeros(num_envs, self._actor.action_size))
+
+    @torch.inference_mode()
+    def act(
+        self, obs: Mapping[str, np.ndarray], is_first: np.ndarray, carry: Carry, mode: ActMode
+    ) -> tuple[np.ndarray, Carry]:
+        """Return actions `[N, A]` and the next carry: the policy's mode in "eval", a sample in
+        "train".
+        """
+        rssm, device = self._world_model.rssm, self._generator.device
+        shape = (len(is_first),)
+        embed = self._world_model.encoder(to_tensors(obs, device))
+        first = torch.tensor(is_first, dtype=torch.bool, device=device)
+        noise = rssm.noise(shape, self._generator)
+        state, _ = rssm.obs_step(carry.state, carry.action, embed, first, noise)
+        distribution = self._actor(state.feat)
+        if mode == "eval":
+            action = distribution.mode
+        else:
+            action = distribution.sample(self._actor.noise(shape, self._generator))
+        return action.cpu().numpy(), Carry(state, action)

@@ -1,0 +1,50 @@
+"""The decoder for vector observations of Dreamer V2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from wmrun.decoders.base import Decoder
+from wmrun.nn.distributions import UnitNormal
+from wmrun.nn.layers import MLP, Activation, Dense, Norm
+from wmrun.nn.observations import ObsSpace, vector_sizes
+
+
+class MlpDecoder(Decoder):
+    """A shared MLP and a linear layer per vector: means of unit-variance normals (V2
+    nets.py:283-293).
+
+    Args:
+        layers: shared hidden layers.
+        units: units of each hidden layer.
+        act: activation of the hidden layers.
+        norm: normalisation of the hidden layers.
+    """
+
+    def __init__(
+        self,
+        obs_space: ObsSpace,
+        stoch_size: int,
+        deter_size: int,
+        *,
+        layers: int = 4,
+        units: int = 400,
+        act: Activation = "elu",
+        norm: Norm = "none",
+    ) -> None:
+        super().__init__()
+        sizes = vector_sizes(obs_space, "the mlp decoder")
+        self._keys = tuple(sizes)
+        self.mlp = MLP(stoch_size + deter_size, layers=layers, units=units, act=act, norm=norm)
+        self.outs = nn.ModuleList(Dense(self.mlp.out_size, size) for size in sizes.values())
+
+    def forward(self, feat: Tensor) -> dict[str, UnitNormal]:
+        hidden = self.mlp(feat)
+        outs = zip(self._keys, self.outs, strict=True)
+        return {key: UnitNormal(out(hidden), event_dims=1) for key, out in outs}
+
+    def targets(self, obs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {key: obs[key].to(torch.float32) for key in self._keys}

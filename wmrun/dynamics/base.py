@@ -1,0 +1,22 @@
+"""What dynamics promise to the world model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Dynamics(nn.Module, ABC):
+    """The deterministic path of the world model, one step. Built as `cls(stoch_size, action_size,
+    **options)`.
+    """
+
+    deter_size: int
+    """`D`."""
+
+    @abstractmethod
+    def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
+        """Return the next `deter` `[N, D]` from `deter` `[N, D]`, flat `stoch` `[N, Z]` and
+        `action` `[N, A]`.
+        """

@@ -1,0 +1,36 @@
+"""The regression head of Dreamer V1 and V2."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from wmrun.heads.base import Head
+from wmrun.nn.distributions import UnitNormal
+from wmrun.nn.layers import MLP, Activation, Dense, Norm
+
+
+class MseHead(Head):
+    """An MLP that predicts the mean of a unit-variance normal: its loss is half the squared error.
+
+    Args:
+        layers: hidden layers.
+        units: units of each hidden layer.
+        act: activation of the hidden layers.
+        norm: normalisation of the hidden layers.
+    """
+
+    def __init__(
+        self,
+        feat_size: int,
+        *,
+        layers: int = 4,
+        units: int = 400,
+        act: Activation = "elu",
+        norm: Norm = "none",
+    ) -> None:
+        super().__init__()
+        self.mlp = MLP(feat_size, layers=layers, units=units, act=act, norm=norm)
+        self.out = Dense(self.mlp.out_size, 1)
+
+    def forward(self, feat: Tensor) -> UnitNormal:
+        return UnitNormal(self.out(self.mlp(feat)).squeeze(-1), event_dims=0)

@@ -1,0 +1,63 @@
+"""The diagonal Gaussian latent of Dreamer V1 and of V2's ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wmrun.latents.base import Latent
+from wmrun.nn.distributions import DiagonalNormal
+
+_STD_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softplus": F.softplus,
+    "sigmoid": torch.sigmoid,
+    "sigmoid2": lambda raw: 2 * torch.sigmoid(raw / 2),
+}
+
+
+class GaussianLatent(Latent):
+    """Independent normals with reparametrised gradients. Statistics are `[mean, raw std]`.
+
+    Args:
+        size: number of dimensions (S).
+        std_act: from the raw standard deviation to a positive one: softplus(x), sigmoid(x), or
+            sigmoid2, which is 2·sigmoid(x/2).
+        min_std: added to the standard deviation.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 32,
+        std_act: Literal["softplus", "sigmoid", "sigmoid2"] = "sigmoid2",
+        min_std: float = 0.1,
+    ) -> None:
+        self.stats_size = 2 * size
+        self.flat_size = size
+        self._std_act = _STD_ACTIVATIONS[std_act]
+        self._min_std = min_std
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        size = (*shape, self.flat_size)
+        return torch.randn(size, generator=generator, device=generator.device)
+
+    def sample(self, stats: Tensor, noise: Tensor) -> Tensor:
+        return self.normal(stats).sample(noise)
+
+    def mode(self, stats: Tensor) -> Tensor:
+        return self.normal(stats).mean
+
+    def kl(self, stats: Tensor, other: Tensor) -> Tensor:
+        return self.normal(stats).kl(self.normal(other))
+
+    def entropy(self, stats: Tensor) -> Tensor:
+        return self.normal(stats).entropy()
+
+    def normal(self, stats: Tensor) -> DiagonalNormal:
+        """Return the distribution that statistics `[..., 2·S]` stand for."""
+        mean, raw = stats.chunk(2, -1)
+        return DiagonalNormal(mean, self._std_act(raw) + self._min_std)

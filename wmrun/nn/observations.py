@@ -1,0 +1,98 @@
+"""Which observations a network can take, told by their spaces before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeGuard
+
+from wmrun_envserver.wire import spaces
+
+from wmrun.errors import ComponentError
+
+ObsSpace = Mapping[str, spaces.Space]
+"""Leaf spaces by observation key, in the order of the environment's observation space."""
+
+
+def is_image(space: spaces.Space) -> TypeGuard[spaces.Box]:
+    """Whether the leaf is an image: uint8 `[H, W, C]`."""
+    return isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype.name == "uint8"
+
+
+def is_vector(space: spaces.Space) -> TypeGuard[spaces.Box]:
+    """Whether the leaf is a vector of numbers, `[n]`."""
+    return isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype.kind in "fiu"
+
+
+def image_shapes(obs_space: ObsSpace, owner: str) -> dict[str, tuple[int, int, int]]:
+    """Return `(H, W, C)` by key for `owner`, e.g. "the cnn encoder", which takes nothing but images
+    of one size.
+
+    Raises `ComponentError` naming the first key that it cannot take.
+    """
+    shapes: dict[str, tuple[int, int, int]] = {}
+    for key, space in obs_space.items():
+        if not is_image(space):
+            raise _unfit(key, space, owner, "uint8 images of shape [H, W, C]")
+        height, width, channels = space.shape
+        shapes[key] = (height, width, channels)
+    sizes = {key: shape[:2] for key, shape in shapes.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{key} is {h}x{w}" for key, (h, w) in sizes.items())
+        raise ComponentError(
+            f"{owner} takes images of one size, but {listed}",
+            hint="Give every image of the environment the same size.",
+        )
+    return shapes
+
+
+def vector_sizes(obs_space: ObsSpace, owner: str) -> dict[str, int]:
+    """Return the number of entries by key for `owner`, which takes nothing but vectors.
+
+    Raises `ComponentError` naming the first key that it cannot take.
+    """
+    sizes: dict[str, int] = {}
+    for key, space in obs_space.items():
+        if not is_vector(space):
+            raise _unfit(key, space, owner, "vectors of numbers")
+        sizes[key] = space.shape[0]
+    return sizes
+
+
+def by_kind(obs_space: ObsSpace, owner: str) -> tuple[ObsSpace, ObsSpace]:
+    """Return the images and the vectors. Raises `ComponentError` for any other leaf."""
+    for key, space in obs_space.items():
+        if not (is_image(space) or is_vector(space)):
+            raise _unusable(key, space, owner)
+    images = {key: space for key, space in obs_space.items() if is_image(space)}
+    return images, {key: space for key, space in obs_space.items() if key not in images}
+
+
+def describe_space(space: spaces.Space) -> str:
+    """Return a leaf space in a few words, e.g. "Box uint8 [64, 64, 3]" or "Discrete(5)"."""
+    if isinstance(space, spaces.Box):
+        return f"Box {space.dtype.name} {list(space.shape)}"
+    if isinstance(space, spaces.Discrete):
+        return f"Discrete({space.n})"
+    return type(space).__name__
+
+
+def _unusable(key: str, space: spaces.Space, owner: str) -> ComponentError:
+    """Return the error for a leaf that none of the built-in networks can take."""
+    return ComponentError(
+        f"{owner} cannot use observation {key!r}, a {describe_space(space)}: built-in networks "
+        "take uint8 images of shape [H, W, C] and vectors of numbers",
+        hint=f"Keep {key!r} out of the observation with the environment's options, env.options, "
+        "or set a component of your own that takes it.",
+    )
+
+
+def _unfit(key: str, space: spaces.Space, owner: str, takes: str) -> ComponentError:
+    if not (is_image(space) or is_vector(space)):
+        return _unusable(key, space, owner)
+    place = f"agent.{owner.split()[-1]}.type"
+    other = "cnn" if is_image(space) else "mlp"
+    return ComponentError(
+        f"{owner} takes {takes}, but observation {key!r} is a {describe_space(space)}",
+        hint=f"Set {place}: {other} if {key!r} is all there is, {place}: multi for images and "
+        "vectors together, or leave one of them out with env.image: null or env.vector: false.",
+    )

@@ -1,0 +1,29 @@
+"""Recurrent cells: one step from input and state to the next state."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from wmrun.nn.layers import Dense, LayerNorm
+
+
+class LayerNormGRUCell(nn.Module):
+    """The GRU of Dreamer V2 (nets.py:317-347), which differs from `torch.nn.GRUCell` in four ways.
+
+    One dense layer with bias acts on `[x, h]`, and one layer norm spans the reset, candidate and
+    update thirds together. The reset gate multiplies the candidate after the mixing of x and h, the
+    update gate is shifted by -1, and it weights the new value:  h' = u·tanh(r·c) + (1-u)·h.
+    """
+
+    def __init__(self, in_size: int, size: int) -> None:
+        super().__init__()
+        self.dense = Dense(in_size + size, 3 * size)
+        self.norm = LayerNorm(3 * size)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        """Return the next state; `x` is `[..., in_size]`, `h` and the result are `[..., size]`."""
+        parts = self.norm(self.dense(torch.cat([x, h], -1)))
+        reset, candidate, update = parts.chunk(3, -1)
+        candidate = torch.tanh(torch.sigmoid(reset) * candidate)
+        return torch.lerp(h, candidate, torch.sigmoid(update - 1))
