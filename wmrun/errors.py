@@ -79,3 +79,7 @@ class AmbiguousComponent(ComponentError):
 
 class BrokenPlugin(ComponentError):
     """A registered component cannot be imported or does not meet its kind's contract."""
+
+    def __init__(self, subject: str, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{subject} cannot be used: {reason}", hint=hint)
+        self.reason = reason

@@ -28,7 +28,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     if tree is not None:
         merged = merge(tree, over)
         assert isinstance(merged, Mapping)
-        config = Validator(log).config(merged)
+        config = Validator(log, top=tree.place).config(merged)
     if config is None or len(log):
         raise ConfigError(display_name(path), log.sorted())
     config._source = reader.files

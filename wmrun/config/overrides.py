@@ -17,7 +17,7 @@ def read_overrides(arguments: Sequence[str], log: ProblemLog) -> Mapping:
 
     Values are YAML; an empty one is null. Arguments that cannot be read are recorded in `log`.
     """
-    place = Place(Source("command line", ""), 1, 1)
+    place = Place(Source("command line", "", argument=len(arguments) + 1), 1, 1)
     sources = [
         Source(f"command line, argument {number}", argument, argument=number)
         for number, argument in enumerate(arguments, start=1)

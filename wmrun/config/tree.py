@@ -91,8 +91,10 @@ def merge(base: Node, over: Node) -> Node:
     entries = dict(base.entries)
     for key, entry in over.entries.items():
         below = entries.get(key)
-        entries[key] = Entry(entry.key, merge(below.value, entry.value)) if below else entry
-    return Mapping(entries, over.place)
+        if below is not None:
+            entry = Entry(_heading(below.key, entry.key), merge(below.value, entry.value))
+        entries[key] = entry
+    return Mapping(entries, _heading(base.place, over.place))
 
 
 def merge_all(layers: Iterable[Mapping], place: Place) -> Mapping:
@@ -123,6 +125,11 @@ def from_plain(value: Any, place: Place) -> Node:
     if isinstance(value, (list, tuple)):
         return Sequence(tuple(from_plain(item, place) for item in value), place)
     return Scalar(value, place)
+
+
+def _heading(below: Place, over: Place) -> Place:
+    """Return where a merged mapping begins: in the last file that has it, not in an override."""
+    return below if over.source.argument else over
 
 
 def _changes_type(base: Mapping, over: Mapping) -> bool:

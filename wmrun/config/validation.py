@@ -4,47 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from wmrun.config.admission import Member, kind_of, members, words
 from wmrun.config.defaults import with_default
+from wmrun.config.keys import Key, option_keys, section_keys
 from wmrun.config.problems import ProblemLog, quoted
 from wmrun.config.schema import Config, Section
 from wmrun.config.suggestions import suggest_choice, suggest_key, suggest_value
 from wmrun.config.tree import Entry, Mapping, Node, Place, Scalar
 from wmrun.errors import AmbiguousComponent, ComponentError, UnknownComponent
 from wmrun.registry import Option, names
-from wmrun.registry.lookup import find, signature
+from wmrun.registry.inventory import signature
+from wmrun.registry.lookup import find
 from wmrun.spelling import closest
-
-
-@dataclass(frozen=True)
-class _Key:
-    """A key that a mapping may have."""
-
-    annotation: Any
-    marks: tuple[Any, ...]
-    required: bool
-    help: str
-
-    @property
-    def words(self) -> str:
-        return words(self.annotation, self.marks)
 
 
 class Validator:
     """Checks trees and returns their values. Problems go to `log`; values in error become None."""
 
-    def __init__(self, log: ProblemLog) -> None:
+    def __init__(self, log: ProblemLog, top: Place) -> None:
         self._log = log
+        self._top = top
+        """The beginning of the experiment file, where keys are missing that belong in no other."""
 
     def config(self, tree: Mapping) -> Config | None:
         """Return the experiment that a tree describes, or None when it has problems."""
-        config = self._section(Config, tree, "", tree.place)
+        config = self._section(Config, tree, "", self._top)
         assert config is None or isinstance(config, Config)
         return config
 
@@ -52,16 +40,23 @@ class Validator:
         self, section: type[Section], node: Mapping, path: str, place: Place
     ) -> Section | None:
         before = len(self._log)
-        keys = {name: _field_key(field) for name, field in section.model_fields.items()}
-        self._check_keys(node, keys, path, place, "unknown key", "")
+        keys = section_keys(section)
+        misspelt = self._check_keys(node, keys, path, "unknown key", "")
         values: dict[str, Any] = {}
         for name, key in keys.items():
-            entry = node.entries.get(name)
+            entry, inner = node.entries.get(name), _join(path, name)
             if entry is not None:
-                values[name] = self._value(key.annotation, key.marks, entry, _join(path, name))
-            elif key.required and (inner := _only_section(key)) is not None:
-                values[name] = self._section(inner, Mapping({}, place), _join(path, name), place)
-        return None if len(self._log) > before else self._build(section, values, node, path, place)
+                values[name] = self._value(key.annotation, key.marks, entry, inner)
+            elif not key.required or name in misspelt:
+                continue
+            elif key.section is not None:
+                values[name] = self._section(key.section, Mapping({}, place), inner, place)
+            else:
+                self._report_missing(self._in_experiment(place), inner, key.expected)
+        complete = all(name in values for name, key in keys.items() if key.required)
+        if not complete or len(self._log) > before:
+            return None
+        return self._build(section, values, node, path, place)
 
     def _build(
         self, section: type[Section], values: dict[str, Any], node: Mapping, path: str, place: Place
@@ -86,31 +81,39 @@ class Validator:
         options = None if name is None else self._options(kind, name, node, path)
         if name is None or options is None:
             return None
-        keys = {option.name: _option_key(option) for option in options}
+        keys = option_keys(options)
         label = f"unknown option of {kind} {name}"
         see = f" (`wmrun show {kind} {name}` explains them)"
-        self._check_keys(node.without("type"), keys, path, place, label, see)
+        misspelt = self._check_keys(node, keys, path, label, see)
         values: dict[str, Any] = {"type": name}
         for option in options:
-            entry = with_default(option, node.entries.get(option.name))
+            entry, inner = (
+                with_default(option, node.entries.get(option.name)),
+                _join(path, option.name),
+            )
             if entry is not None:
-                inner = _join(path, option.name)
                 values[option.name] = self._value(option.type, (), entry, inner)
+            elif option.name not in misspelt:
+                self._report_missing(place, inner, keys[option.name].expected)
         return values
 
     def _type(self, kind: str, node: Mapping, path: str, place: Place) -> str | None:
+        expected = f"one of {', '.join(names(kind))} (`wmrun list {kind}`)"
         entry = node.entries.get("type")
-        listed = f"one of {', '.join(names(kind))} (`wmrun list {kind}`)"
         if entry is None:
-            if not self._log.has_gaps:
-                self._log.add(place, _join(path, "type"), "missing", expected=listed)
+            misspelt = [key for key in node.entries if closest(key, ["type"])]
+            for key in misspelt:
+                place, inner = node.entries[key].key, _join(path, key)
+                self._log.add(place, inner, "unknown key", suggestion="type")
+            if not misspelt:
+                self._report_missing(place, _join(path, "type"), expected)
             return None
         name = entry.value.value if isinstance(entry.value, Scalar) else None
-        if not isinstance(name, str):
-            message = _is_a(entry.value)
-            self._log.add(entry.value.place, _join(path, "type"), message, expected=listed)
-            return None
-        return name
+        if isinstance(name, str):
+            return name
+        message = _is_a(entry.value)
+        self._log.add(entry.value.place, _join(path, "type"), message, expected=expected)
+        return None
 
     def _options(self, kind: str, name: str, node: Mapping, path: str) -> tuple[Option, ...] | None:
         place, path = node.entries["type"].value.place, _join(path, "type")
@@ -132,32 +135,27 @@ class Validator:
         return None
 
     def _check_keys(
-        self,
-        node: Mapping,
-        keys: dict[str, _Key],
-        path: str,
-        place: Place,
-        label: str,
-        see: str,
-    ) -> None:
-        """Record unknown and missing keys; a misspelt one counts as unknown, not as missing too."""
+        self, node: Mapping, keys: Dict[str, Key], path: str, label: str, see: str
+    ) -> set[str | None]:
+        """Record unknown keys, and return the keys that they seem to be misspellings of."""
         known = tuple(keys)
-        suggested = set()
+        expected = f"one of {', '.join(known)}{see}"
+        misspelt = set()
         for name, entry in node.entries.items():
-            if name in keys:
-                continue
-            suggestion = suggest_key(name, known, _join(path, name))
-            suggested.add(suggestion)
-            expected = f"one of {', '.join(known)}{see}" if known else "no options"
-            self._log.add(
-                entry.key, _join(path, name), label, expected=expected, suggestion=suggestion
-            )
-        for name, key in keys.items():
-            if name in node.entries or name in suggested or not key.required:
-                continue
-            if _only_section(key) is None and not self._log.has_gaps:
-                expected = f"{key.words}: {_continue(key.help)}" if key.help else key.words
-                self._log.add(place, _join(path, name), "missing", expected=expected)
+            if name not in keys:
+                inner = _join(path, name)
+                near = suggest_key(name, known, inner)
+                misspelt.add(near)
+                self._log.add(entry.key, inner, label, expected=expected, suggestion=near)
+        return misspelt
+
+    def _report_missing(self, place: Place, path: str, expected: str) -> None:
+        if not self._log.has_gaps:
+            self._log.add(place, path, "missing", expected=expected)
+
+    def _in_experiment(self, place: Place) -> Place:
+        """Return `place` if it is in the experiment file, else the top of that file."""
+        return place if place.source == self._top.source else self._top
 
     def _value(self, annotation: Any, marks: tuple[Any, ...], entry: Entry, path: str) -> Any:
         node = entry.value
@@ -226,21 +224,6 @@ def _item_types(member: Member, count: int) -> Iterable[Any] | None:
     return member.args if len(member.args) == count else None
 
 
-def _field_key(field: FieldInfo) -> _Key:
-    marks = tuple(field.metadata)
-    return _Key(field.annotation, marks, field.is_required(), field.description or "")
-
-
-def _option_key(option: Option) -> _Key:
-    return _Key(option.type, (), option.required, option.help)
-
-
-def _only_section(key: _Key) -> type[Section] | None:
-    alternatives = members(key.annotation, key.marks)
-    only = alternatives[0] if len(alternatives) == 1 else None
-    return only.type if only is not None and only.is_section else None
-
-
 def _place_of(node: Node, keys: list[str], place: Place) -> Place:
     """Return the place of the deepest value that `keys` lead to."""
     for key in keys:
@@ -257,13 +240,6 @@ def _is_a(node: Node) -> str:
     return (
         "null is not allowed" if node.value is None else f"{quoted(node.value)} is {kind_of(node)}"
     )
-
-
-def _continue(sentence: str) -> str:
-    """Return a sentence as the end of another one."""
-    first, _, rest = sentence.partition(" ")
-    first = first if any(char.isupper() for char in first[1:]) else first[:1].lower() + first[1:]
-    return f"{first} {rest}".rstrip(". ")
 
 
 def _join(*parts: str) -> str:

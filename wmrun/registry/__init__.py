@@ -4,8 +4,19 @@ No component is imported before it is asked for by name, and reading its options
 """
 
 from wmrun.registry.annotations import Component
+from wmrun.registry.inventory import ComponentInfo, describe, inventory
 from wmrun.registry.kinds import KINDS
-from wmrun.registry.lookup import ComponentInfo, build, describe, get, names
+from wmrun.registry.lookup import build, get, names
 from wmrun.registry.signature import Option
 
-__all__ = ["KINDS", "Component", "ComponentInfo", "Option", "build", "describe", "get", "names"]
+__all__ = [
+    "KINDS",
+    "Component",
+    "ComponentInfo",
+    "Option",
+    "build",
+    "describe",
+    "get",
+    "inventory",
+    "names",
+]

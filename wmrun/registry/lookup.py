@@ -1,4 +1,4 @@
-"""Components by kind and name: listing, describing, loading and building them."""
+"""Components by kind and name: finding, importing and building them."""
 
 from __future__ import annotations
 
@@ -7,38 +7,12 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from wmrun.errors import AmbiguousComponent, BrokenPlugin, UnknownComponent
-from wmrun.registry.annotations import UnreadableAnnotation
 from wmrun.registry.entries import Registration, registrations
 from wmrun.registry.kinds import KIND, KINDS
-from wmrun.registry.signature import (
-    Option,
-    Signature,
-    UnreadableSource,
-    read_signature,
-    signature_of,
-)
-from wmrun.registry.source import module_exists
 from wmrun.spelling import closest
-
-
-@dataclass(frozen=True)
-class ComponentInfo:
-    """What `wmrun list` and `wmrun show` say of a component."""
-
-    kind: str
-    name: str
-    package: str
-    version: str
-    location: str
-    """`file:line` of its definition, or `module:attribute` where there is no source."""
-    summary: str
-    options: tuple[Option, ...]
-    status: str
-    """"ok", or why the component cannot be used."""
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -64,43 +38,6 @@ def build(kind: str, spec: Mapping[str, Any], *args: Any, **context: Any) -> Any
     return get(kind, spec["type"])(*args, **options, **context)
 
 
-def describe(kind: str, name: str) -> ComponentInfo:
-    """Return what is known of a component, without importing it where its source can be read.
-
-    Raises what `get` raises, where only importing could tell and the import fails.
-    """
-    entry = find(kind, name)
-    return info(entry, signature(entry))
-
-
-def signature(entry: Registration) -> Signature:
-    """Return a registered component's options. Raises `BrokenPlugin`."""
-    if not module_exists(entry.module):
-        raise _broken(entry, f"there is no module {entry.module}")
-    try:
-        return read_signature(entry.module, entry.attribute)
-    except UnreadableSource:
-        pass
-    try:
-        return signature_of(load(entry))
-    except UnreadableAnnotation as error:
-        raise _broken(entry, f"an option has the type {error}, which no option may have") from error
-
-
-def info(entry: Registration, read: Signature | None, status: str = "ok") -> ComponentInfo:
-    """Return the description of a registration whose signature was read, or could not be."""
-    return ComponentInfo(
-        kind=entry.kind,
-        name=entry.name,
-        package=entry.package,
-        version=entry.version,
-        location=f"{read.path}:{read.line}" if read and read.path else entry.target,
-        summary=read.summary if read else "",
-        options=read.options if read else (),
-        status=status,
-    )
-
-
 def find(kind: str, name: str) -> Registration:
     """Return the one registration that `name` or `package:name` means."""
     entries = registrations(known_kind(kind))
@@ -122,9 +59,19 @@ def load(entry: Registration) -> Any:
             for part in entry.attribute.split("."):
                 component = getattr(component, part)
     except (Exception, SystemExit) as error:
-        raise _broken(entry, f"{type(error).__name__}: {error}") from error
+        raise broken(entry, f"{type(error).__name__}: {error}") from error
     _check_contract(entry, component)
     return component
+
+
+def broken(entry: Registration, reason: str) -> BrokenPlugin:
+    """Return the error that a registered component cannot be used for `reason`."""
+    hint = "`wmrun plugins` shows the state of every package that extends wmrun"
+    return BrokenPlugin(
+        f"the {entry.kind} {entry.name!r} of {entry.owner}",
+        reason,
+        hint=None if entry.built_in else hint,
+    )
 
 
 def known_kind(kind: str) -> str:
@@ -140,13 +87,13 @@ def known_kind(kind: str) -> str:
 
 def _check_contract(entry: Registration, component: Any) -> None:
     if not callable(component):
-        raise _broken(entry, f"{entry.target} is neither a class nor a function")
+        raise broken(entry, f"{entry.target} is neither a class nor a function")
     if not inspect.isclass(component):
         return
     missing = [name for name in KIND[entry.kind].methods if not hasattr(component, name)]
     if missing:
         article = "the method" if len(missing) == 1 else "the methods"
-        raise _broken(
+        raise broken(
             entry, f"{entry.target} lacks {article} {', '.join(missing)} of {_a(entry.kind)}"
         )
 
@@ -166,13 +113,6 @@ def _ambiguous(claims: list[Registration]) -> AmbiguousComponent:
         f"the {first.kind} name {first.name!r} is taken by "
         + " and by ".join(claim.owner for claim in claims),
         hint="write " + " or ".join(f"{claim.package}:{claim.name}" for claim in claims),
-    )
-
-
-def _broken(entry: Registration, reason: str) -> BrokenPlugin:
-    return BrokenPlugin(
-        f"the {entry.kind} {entry.name!r} of {entry.owner} cannot be used: {reason}",
-        hint="`wmrun plugins` shows the state of every package that extends wmrun",
     )
 
 

@@ -1,0 +1,5 @@
+"""`python -m wmrun` is `wmrun`."""
+
+from wmrun.cli.app import main
+
+main()

@@ -1,0 +1,39 @@
+"""Where commands write: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_PIPE_WIDTH = 10_000
+"""Columns of a stdout that is no terminal: wide enough that no table is wrapped or cut."""
+
+
+def talk() -> Console:
+    """Return the console for progress, notes and errors (stderr)."""
+    return Console(stderr=True, highlight=False)
+
+
+def results() -> Console:
+    """Return the console for what a command was asked for (stdout)."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def print_json(value: Any) -> None:
+    """Write a result for scripts."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write rows under their column names, without lines between them."""
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    results().print(table)
