@@ -263,7 +263,7 @@ def test_flatten_refuses_values_nested_otherwise() -> None:
     space = spaces.Dict((("a", spaces.Tuple((spaces.Discrete(2),))),))
     with pytest.raises(SpaceError, match=r"expected the keys \['a'\], got \['b'\]"):
         spaces.flatten(space, {"b": (0,)})
-    with pytest.raises(SpaceError, match="expected the keys .*, got list"):
+    with pytest.raises(SpaceError, match=r"expected the keys .*, got list"):
         spaces.flatten(space, [0])
     with pytest.raises(SpaceError, match='"a": expected 1 items, got 2'):
         spaces.flatten(space, {"a": (0, 1)})

@@ -2,6 +2,7 @@
 
 from wmrun_envserver.wire.spaces.codec import decode_space, encode_space, spec_hash
 from wmrun_envserver.wire.spaces.kinds import (
+    NO_ROLE,
     Box,
     Dict,
     Discrete,
@@ -13,10 +14,11 @@ from wmrun_envserver.wire.spaces.kinds import (
     Text,
     Tuple,
 )
-from wmrun_envserver.wire.spaces.tree import Leaf, flatten, leaves, unflatten
+from wmrun_envserver.wire.spaces.tree import Leaf, flatten, join, leaves, unflatten
 from wmrun_envserver.wire.spaces.values import check, sample
 
 __all__ = [
+    "NO_ROLE",
     "Box",
     "Dict",
     "Discrete",
@@ -32,6 +34,7 @@ __all__ = [
     "decode_space",
     "encode_space",
     "flatten",
+    "join",
     "leaves",
     "sample",
     "spec_hash",

@@ -1,0 +1,78 @@
+"""Tasks of the DeepMind Control suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wmrun_envserver.backends.base import Backend, Env, EnvFamily, EnvTraits, UnknownEnvError
+from wmrun_envserver.backends.closest import did_you_mean
+from wmrun_envserver.backends.options import CommonOptions, OptionReader
+from wmrun_envserver.backends.renderer import AUTO, RENDERERS, Renderer
+from wmrun_envserver.backends.stack import wrapped
+
+# The suite's design (Tassa et al. 2018, section 2): every task but lqr is truncated after 1000
+# control steps and pays a reward in [0, 1] for each.
+_EPISODE_FRAMES = 1000
+_ENDLESS_DOMAIN = "lqr"
+
+
+@dataclass(frozen=True)
+class DmcOptions:
+    """`quality: fast` draws without shadows, reflections, skybox and antialiasing."""
+
+    common: CommonOptions
+    render_backend: str
+    quality: str
+
+    @staticmethod
+    def read(config: Mapping[str, Any]) -> DmcOptions:
+        reader = OptionReader(config)
+        options = DmcOptions(
+            common=CommonOptions.read(reader),
+            render_backend=reader.choice("render_backend", (AUTO, *RENDERERS)),
+            quality=reader.choice("quality", ("full", "fast")),
+        )
+        reader.finish()
+        return options
+
+
+class DmcBackend(Backend):
+    """Offers ids "domain-task", such as "walker-walk"."""
+
+    def __init__(self) -> None:
+        self._renderer = Renderer()
+        from wmrun_envserver.backends import dmc_env  # only now may dm_control be imported
+
+        self._module = dmc_env
+
+    def family(self) -> EnvFamily:
+        return EnvFamily("dmc", tuple(self._module.TASKS), renderer=self._renderer.name)
+
+    def prepare(self, env_id: str, config: Mapping[str, Any]) -> EnvTraits:
+        tasks = self._module.TASKS
+        if env_id not in tasks:
+            raise UnknownEnvError(
+                f"dm_control.suite has no task {env_id!r}.{did_you_mean(env_id, tasks)}"
+            )
+        options = DmcOptions.read(config)
+        if options.common.image is not None:
+            self._renderer.use(options.render_backend)
+        domain, _ = tasks[env_id]
+        if domain == _ENDLESS_DOMAIN:
+            return EnvTraits(max_episode_steps=options.common.episode_steps(None))
+        return EnvTraits(
+            max_episode_steps=options.common.episode_steps(_EPISODE_FRAMES),
+            reward_low=0.0,
+            reward_high=float(options.common.action_repeat),
+        )
+
+    def make(self, env_id: str, config: Mapping[str, Any]) -> Env:
+        options = DmcOptions.read(config)
+        domain, task = self._module.TASKS[env_id]
+        env = self._module.DmcEnv(domain, task)
+        if options.common.image is None:
+            return wrapped(env, options.common)
+        view = env.view(options.common.image, fast=options.quality == "fast")
+        return wrapped(env, options.common, view)
