@@ -94,6 +94,8 @@ class EnvSession:
 
     def reset(self, seeds: Sequence[int] = ()) -> Rows:
         """Begin an episode in every slot; `seeds`, one per slot, start its randomness anew."""
+        if self._begun is not None:  # whoever began this step was stopped before its end
+            self.step_end()
         request = messages.ResetRequest(session_id=self._id, seq=self._seq + 1, seeds=seeds)
         return self._finish(self._reset, request, self._wanted.reset_timeout_s)
 
@@ -115,12 +117,16 @@ class EnvSession:
 
     def close(self) -> None:
         """Close the session, if the server still answers, and the connections."""
-        self._heartbeat.stop()
         request = messages.CloseSessionRequest(session_id=self._id)
         try:
             unary(self._channel, "CloseSession")(request, timeout=_CLOSE_TIMEOUT_S)
         except grpc.RpcError:
             pass  # The lease ends it.
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the connections alone: the session was lost."""
+        self._heartbeat.stop()
         self._channel.close()
 
     def _open(self) -> messages.OpenSessionReply:

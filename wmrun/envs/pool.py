@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from wmrun.envs.errors import (
     EnvRequestError,
     EnvServerLost,
     EnvStartError,
+    EnvUnreachable,
 )
 from wmrun.envs.request import Role, refused, session_request
 from wmrun.envs.restarts import RestartBudget
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 SERVER_LOST = "SERVER_LOST"
 """`SlotFailure.reason` when all slots went with their server."""
 
-_CONNECT_TIMEOUT_S = 3.0
+_FIRST_PATIENCE_S = 3.0
+"""A server at an address should be there when a run begins; later it may be restarting."""
 _LOST_GRACE_S = 2.0
 
 
@@ -90,7 +92,7 @@ class EnvPool:
         Raises `EnvStartError` or `EnvUnreachable`; nothing is left running then.
         """
         try:
-            return self._start(_CONNECT_TIMEOUT_S)
+            return self._start(_FIRST_PATIENCE_S)
         except EnvServerLost as lost:
             message = f"{lost}. {self.report()}"
             self.close()
@@ -136,7 +138,9 @@ class EnvPool:
 
     def close(self) -> None:
         """Close the session and stop the server if it is ours."""
-        self._drop_session()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -146,11 +150,15 @@ class EnvPool:
         assert self._session is not None, "EnvPool.open was not called"
         return self._session
 
-    def _start(self, connect_timeout_s: float) -> EnvSpec:
-        """Bring up server and session; leaves what it did not get to for `close`."""
+    def _start(self, patience_s: float) -> EnvSpec:
+        """Bring up the session, after the server or waiting `patience_s` for an answer from it.
+
+        What was up when it raises is left for `close`.
+        """
         config = self._config.server
         address, renderer = config.address, None
         if address is None:
+            patience_s = config.start_timeout_s
             self._server = start_server(
                 python=config.python,
                 backend=self._config.backend,
@@ -164,11 +172,15 @@ class EnvPool:
                 session_request(
                     self._config, self._client_id, self._seed, self._role, self._times_opened
                 ),
-                connect_timeout_s=connect_timeout_s,
+                connect_timeout_s=patience_s,
                 server_gone=self._server.exited if self._server else None,
             )
         except EnvRequestError as refusal:
             raise refused(self._config, refusal, self.report()) from None
+        except EnvUnreachable as unreachable:
+            if self._server is None:
+                raise
+            raise EnvServerLost(unreachable.message) from None
         self._times_opened += 1
         return self._accept(replace(self._session.spec, renderer=renderer))
 
@@ -196,7 +208,7 @@ class EnvPool:
                     f"the {self._role} environments were lost {self._budget.used + 1} times, "
                     f"env.server.restarts allows {self._budget}. The last time: {failure}"
                 )
-            time.sleep(self._budget.backoff_s)
+            sleep(self._budget.backoff_s)
             try:
                 self._start(self._config.server.start_timeout_s)
                 rows = self._live.reset()
@@ -207,15 +219,12 @@ class EnvPool:
             return replace(rows, broken=slots, errors=(SlotFailure(slots, SERVER_LOST, failure),))
 
     def _bury(self) -> str:
-        """Drop session and server, and return how the server stood."""
+        """Let go of session and server, and return how the server stood."""
         report = self.report()
-        self._drop_session()
+        if self._session is not None:
+            self._session.abandon()
+            self._session = None
         if self._server is not None:
             self._server.stop(_LOST_GRACE_S)
             self._server = None
         return report
-
-    def _drop_session(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None

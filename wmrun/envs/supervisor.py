@@ -22,6 +22,7 @@ from wmrun.envs.server_log import ServerLog
 
 STOP_GRACE_S = 12.0
 """Longer than a server takes to give up on an environment that hangs (10 s)."""
+_EXIT_AFTER_EOF_S = 5.0
 _SERVER_ERROR = "wmrun-envserver: error: "
 _NO_MODULE = re.compile(r"No module named '?(\w+)")
 
@@ -194,8 +195,9 @@ def _start_error(
 ) -> EnvStartError:
     """Tell why the ready line never came."""
     what = f"the env server for backend {backend!r}"
-    if not _exited(process, 5.0):
-        return EnvStartError(f"{what} said {line!r} in place of its ready line. {log.excerpt()}")
+    if line or not _exited(process, _EXIT_AFTER_EOF_S):
+        said = line.decode(errors="replace").strip()
+        return EnvStartError(f"{what} said {said!r} in place of its ready line. {log.excerpt()}")
     tail = log.tail()
     missing = _NO_MODULE.search(tail)
     install = f"{interpreter} -m pip install '{_requirement(backend)}'"

@@ -1,0 +1,67 @@
+"""Real env servers for the tests: of the echo backend, and of one that fails on request."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wmrun.config.schema import EnvConfig
+from wmrun.envs.pool import EnvPool
+
+LIMIT_S = 20.0
+"""How long a test waits for something that must happen."""
+
+
+@pytest.fixture
+def faulty_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make `faulty_backend.py` an installed backend for the servers started here; its name."""
+    installed = tmp_path / "installed"
+    metadata = installed / "faulty-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[wmrun_envserver.backends]\nfaulty = faulty_backend:FaultyBackend\n"
+    )
+    module = Path(__file__).with_name("faulty_backend.py")
+    (installed / module.name).symlink_to(module)
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    return "faulty"
+
+
+@pytest.fixture
+def make_pool(tmp_path: Path) -> Iterator[Callable[..., EnvPool]]:
+    """Build pools from `env` settings; every pool is closed at the end."""
+    pools: list[EnvPool] = []
+
+    def make(
+        *, role: str = "train", seed: int = 0, client_id: str | None = None, **env: Any
+    ) -> EnvPool:
+        pools.append(
+            EnvPool(
+                EnvConfig(**env),
+                log_dir=tmp_path / "env_servers",
+                seed=seed,
+                role=role,  # type: ignore[arg-type]
+                client_id=client_id,
+            )
+        )
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.close()
+
+
+def wait_for_exit(pidfd: int) -> bool:
+    """Wait until the process behind `pidfd` has ended; False if it has not within the limit."""
+    try:
+        waiter = select.poll()
+        waiter.register(pidfd, select.POLLIN)
+        return bool(waiter.poll(LIMIT_S * 1000))
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,273 @@
+"""Sessions against real servers, over connections that break and beside learners that come back."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from wmrun_envserver.wire import messages
+from wmrun_envserver.wire.service import SERVICE
+
+from tests.envs.conftest import LIMIT_S
+from wmrun.envs.channel import check_server, open_channel
+from wmrun.envs.client import EnvSession, SessionRequest
+from wmrun.envs.errors import EnvProtocolError, EnvRequestError, EnvServerLost, EnvUnreachable
+from wmrun.envs.pool import EnvPool
+from wmrun.envs.server_log import ServerLog
+from wmrun.envs.supervisor import ServerProcess, start_server
+
+ACTION = [np.array([[0.25, 0.0]], np.float32)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    log = ServerLog(tmp_path_factory.mktemp("server") / "echo.log")
+    process = start_server(python=None, backend="echo", log=log, timeout_s=LIMIT_S)
+    yield process
+    process.stop()
+
+
+def request(**changes: Any) -> SessionRequest:
+    defaults: dict[str, Any] = {"task": "echo", "num_envs": 1, "client_id": "c", "options": {}}
+    return SessionRequest(**{**defaults, **changes})
+
+
+def free_sessions(server: ServerProcess) -> int:
+    with open_channel(server.address) as channel:
+        return check_server(channel, server.address, LIMIT_S).limits.free_sessions
+
+
+class Proxy:
+    """A TCP port that leads to a Unix socket, and can cut its connections."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.cuts = 0
+        self._cut_next_reply = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut_at_next_reply(self) -> None:
+        """Let the next request through and close the connection in place of its reply."""
+        self._cut_next_reply.set()
+
+    def close(self) -> None:
+        """Take no more connections; those there are stay."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._path)
+            for source, target, is_reply in ((client, server, False), (server, client, True)):
+                pump = threading.Thread(target=self._pump, args=(source, target, is_reply))
+                pump.daemon = True
+                pump.start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if is_reply and self._cut_next_reply.is_set():
+                    self._cut_next_reply.clear()
+                    self.cuts += 1
+                    break
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(server: ServerProcess) -> Iterator[Proxy]:
+    proxy = Proxy(server.address.removeprefix("unix:"))
+    yield proxy
+    proxy.close()
+
+
+def test_connection_that_drops_loses_no_step_and_repeats_none(proxy: Proxy) -> None:
+    with EnvSession(proxy.address, request(options={"length": 100})) as session:
+        session.reset()
+        for step in range(1, 6):
+            proxy.cut_at_next_reply()
+            rows = session.step(ACTION)
+            assert rows.obs["vector"][0, :2].tolist() == [step, 0.25]
+    assert proxy.cuts == 5
+
+
+def test_outage_that_outlasts_the_lease_loses_the_session(
+    server: ServerProcess, proxy: Proxy
+) -> None:
+    with EnvSession(proxy.address, request(lease_s=1.0)) as session:
+        session.reset()
+        proxy.close()
+        proxy.cut_at_next_reply()
+        with pytest.raises(
+            EnvServerLost, match=r"no connection to .* for 1 s, the session's lease"
+        ):
+            session.step(ACTION)
+
+
+def test_heartbeats_keep_a_session_that_does_nothing_else(server: ServerProcess) -> None:
+    with (
+        EnvSession(server.address, request(client_id="busy", lease_s=1.0)) as kept,
+        EnvSession(server.address, request(client_id="dead", lease_s=1.0)) as lost,
+    ):
+        kept.reset()
+        lost.reset()
+        lost._heartbeat.stop()
+        both = free_sessions(server)
+        deadline = time.monotonic() + LIMIT_S
+        while free_sessions(server) == both:
+            assert time.monotonic() < deadline, "the lease of the silent session never ran out"
+        assert kept.step(ACTION).obs["vector"][0, 0] == 1
+        with pytest.raises(EnvServerLost, match="LEASE_EXPIRED"):
+            lost.step(ACTION)
+
+
+def test_closing_frees_the_session_at_once(server: ServerProcess) -> None:
+    before = free_sessions(server)
+    with EnvSession(server.address, request()):
+        assert free_sessions(server) == before - 1
+    assert free_sessions(server) == before
+
+
+def test_resumed_learner_takes_the_place_of_its_dead_self(server: ServerProcess) -> None:
+    before = free_sessions(server)
+    with EnvSession(server.address, request(client_id="run-7")) as dead:
+        dead.reset()
+        with EnvSession(server.address, request(client_id="run-7")) as resumed:
+            assert free_sessions(server) == before - 1
+            resumed.reset()
+            # Not a loss that a restart mends: two learners would throw each other out for ever.
+            with pytest.raises(EnvRequestError) as caught:
+                dead.step(ACTION)
+    assert caught.value.reason == "SUPERSEDED"
+
+
+def test_step_in_two_halves_equals_the_whole(server: ServerProcess) -> None:
+    whole, halves = (
+        EnvSession(server.address, request(client_id=name, seeds=[5])) for name in ("a", "b")
+    )
+    with whole, halves:
+        whole.reset()
+        halves.reset()
+        for _ in range(3):
+            rows = whole.step(ACTION)
+            halves.step_begin(ACTION)
+            np.testing.assert_array_equal(halves.step_end().obs["vector"], rows.obs["vector"])
+
+
+def test_rows_hold_every_kind_of_leaf(server: ServerProcess) -> None:
+    with EnvSession(server.address, request(options={"every_space": True})) as session:
+        rows = session.reset()
+        spec = session.spec.obs_space
+    assert {key: leaf.dtype for key, leaf in spec.items()} == {
+        key: values.dtype for key, values in rows.obs.items()
+    }
+    assert rows.obs["ramp/int16"].tolist() == [[[0, 1, 2], [3, 4, 5]]]
+    assert rows.obs["ramp/text"].tolist() == ["step 0"]
+
+
+def test_refused_call_leaves_the_session_usable(server: ServerProcess) -> None:
+    with EnvSession(server.address, request()) as session:
+        with pytest.raises(EnvRequestError) as caught:
+            session.step(ACTION)
+        assert caught.value.reason == "NOT_RESET"
+        session.reset()
+        with pytest.raises(EnvRequestError, match=r"expected float32 \[rows, 2\]"):
+            session.step([np.zeros((1, 3), np.float32)])
+        assert session.step(ACTION).obs["vector"][0, 0] == 1
+
+
+def test_server_of_another_major_version_is_refused() -> None:
+    info = messages.ServerInfo(protocol_major=2, protocol_minor=3)
+    handler = grpc.unary_unary_rpc_method_handler(
+        lambda request, context: info,
+        response_serializer=messages.ServerInfo.SerializeToString,
+    )
+    handlers = grpc.method_handlers_generic_handler(SERVICE, {"GetServerInfo": handler})
+    with serving(handlers) as address, pytest.raises(EnvProtocolError) as caught:
+        EnvSession(address, request())
+    assert caught.value.message == (
+        f"the env server at {address} speaks protocol 2.3, this wmrun 1.0"
+    )
+
+
+def test_grpc_server_of_another_kind_is_no_env_server() -> None:
+    with (
+        serving() as address,
+        pytest.raises(EnvUnreachable, match="is no env server: UNIMPLEMENTED"),
+    ):
+        EnvSession(address, request())
+
+
+def test_port_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(EnvUnreachable, match=f"no env server answers at {address}"):
+            EnvSession(address, request(), connect_timeout_s=0.3)
+
+
+def test_pool_finds_a_restarted_server_at_its_address(make_pool: Callable[..., EnvPool]) -> None:
+    directory = tempfile.mkdtemp()
+    address = f"unix:{directory}/s.sock"
+    with listening(address) as first:
+        pool = make_pool(backend="echo", task="echo", num_envs=2, server={"address": address})
+        pool.open()
+        pool.reset()
+        first.kill()
+        first.wait()
+    with listening(address):
+        rows = pool.step([np.zeros((2, 2), np.float32)])
+        assert rows.broken == (0, 1)
+        assert rows.is_first.all()
+        (failure,) = rows.errors
+        assert failure.message.startswith("the env server said SESSION_UNKNOWN")
+        pool.close()
+    os.rmdir(directory)
+
+
+@contextmanager
+def serving(*handlers: grpc.GenericRpcHandler) -> Iterator[str]:
+    """Serve `handlers` in this process and give the address."""
+    server = grpc.server(ThreadPoolExecutor(1), handlers=handlers)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+@contextmanager
+def listening(address: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an echo server as a user would by hand."""
+    command = [sys.executable, "-m", "wmrun_envserver", "serve", "--backend", "echo"]
+    with subprocess.Popen(
+        [*command, "--listen", address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"{")
+        try:
+            yield process
+        finally:
+            process.terminate()

@@ -1,0 +1,63 @@
+"""From the config to the session that is asked for, and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from wmrun.config.schema import EnvConfig, ImageConfig, ServerConfig
+from wmrun.envs.errors import EnvRequestError
+from wmrun.envs.request import env_options, refused, session_request, slot_seeds
+
+
+def test_options_at_their_default_are_left_to_the_server() -> None:
+    assert env_options(EnvConfig(task="t", action_repeat=1, vector=None)) == {}
+
+
+def test_options_of_the_family_join_the_common_ones_that_were_set() -> None:
+    config = EnvConfig(
+        task="t",
+        action_repeat=2,
+        image=ImageConfig(size=(32, 48)),
+        clip_actions=False,
+        options={"quality": "fast"},
+    )
+    assert env_options(config) == {
+        "action_repeat": 2,
+        "image": {"size": [32, 48], "camera": None, "grayscale": False},
+        "clip_actions": False,
+        "quality": "fast",
+    }
+
+
+def test_request_carries_the_limits_of_the_config() -> None:
+    server = ServerConfig(start_timeout_s=1.0, reset_timeout_s=2.0, step_timeout_s=3.0)
+    request = session_request(EnvConfig(task="t", num_envs=2, server=server), "run-7", 0, "eval", 0)
+    assert (request.open_timeout_s, request.reset_timeout_s, request.step_timeout_s) == (1, 2, 3)
+    assert (request.task, request.num_envs, request.client_id) == ("t", 2, "run-7/eval")
+
+
+def test_seeds_repeat_for_the_same_slot_and_differ_for_every_other() -> None:
+    seeds = [
+        tuple(slot_seeds(seed, role, times_opened, 4))
+        for seed in (0, 1)
+        for role in ("train", "eval")
+        for times_opened in (0, 1)
+    ]
+    assert len({seed for slots in seeds for seed in slots}) == 32
+    assert seeds[0] == tuple(slot_seeds(0, "train", 0, 4))
+    assert slot_seeds(0, "train", 0, 2) == slot_seeds(0, "train", 0, 4)[:2]
+
+
+@pytest.mark.parametrize(
+    ("reason", "field", "message"),
+    [
+        ("ENV_UNKNOWN", "env_id", "env.task: because"),
+        ("BAD_CONFIG", "image.size", "env.image.size: because"),
+        ("BAD_CONFIG", "qualty", "env.options.qualty: because"),
+        ("CAPACITY", "num_envs", "env.num_envs: because"),
+        ("TOO_LARGE", "", "env.task t: because"),
+    ],
+)
+def test_refusal_names_the_key_of_the_config(reason: str, field: str, message: str) -> None:
+    refusal = EnvRequestError("because", reason=reason, field=field)
+    assert str(refused(EnvConfig(task="t"), refusal, "report")) == message
