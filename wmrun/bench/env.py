@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wmrun.config.schema import EnvConfig
+from wmrun.config.schema import EnvConfig, ImageConfig
 from wmrun.envs.actions import ActionAdapter
 from wmrun.envs.driver import Driver
 from wmrun.envs.pool import EnvPool
@@ -35,7 +35,7 @@ CASES = {
     "echo, 4 floats, 16 slots": EnvConfig(backend="echo", task="echo", num_envs=16),
     "CartPole-v1, 16 slots": EnvConfig(backend="gym", task="CartPole-v1", num_envs=16),
     "echo, 64x64x3 frames, 16 slots": EnvConfig(
-        backend="echo", task="echo", num_envs=16, image={"size": (64, 64)}
+        backend="echo", task="echo", num_envs=16, image=ImageConfig()
     ),
 }
 

@@ -34,7 +34,7 @@ class UpdateTiming:
 
 
 def bench_update(config: Config, *, updates: int = 10, warmup: int = 2) -> UpdateTiming:
-    """Time updates on one random batch of the experiment's shapes; environments only say their spaces."""
+    """Time updates on one random batch; the environments only say what their spaces are."""
     device = choose_device(config.device)
     with tempfile.TemporaryDirectory(prefix="wmrun-bench-") as scratch:
         one_slot = config.env.model_copy(update={"num_envs": 1})
@@ -50,7 +50,7 @@ def bench_update(config: Config, *, updates: int = 10, warmup: int = 2) -> Updat
 
 
 def random_batch(config: Config, envs: OpenEnvs) -> dict[str, np.ndarray]:
-    """Return a batch `[B, T, ...]` of observations from their spaces, random actions and rewards."""
+    """Return a batch `[B, T, ...]` of random observations, actions and rewards."""
     rng = np.random.default_rng(0)
     batch_size, length = config.replay.batch_size, config.replay.batch_length
     rows = batch_size * length

@@ -44,12 +44,13 @@ def bench_update_cli(
     from wmrun.replay.disk import format_bytes
 
     timing = bench_update(config, updates=updates)
+    figures = (timing.median, min(timing.milliseconds), max(timing.milliseconds))
     table = Table("experiment", "device", "parameters", "ms/update", "min", "max", "peak memory")
     table.add_row(
         config.name,
         timing.device,
         f"{timing.parameters:,}",
-        *(f"{ms:.1f}" for ms in (timing.median, min(timing.milliseconds), max(timing.milliseconds))),
+        *(f"{ms:.1f}" for ms in figures),
         format_bytes(timing.peak_bytes),
     )
     results().print(table)

@@ -23,7 +23,7 @@ def ui_cli(
 
 
 def ui(uri: str, *, port: int) -> None:
-    """Replace this process by MLflow's server. Raises `UsageError` when the database does not exist."""
+    """Replace this process by MLflow's server. Raises `UsageError` without a database."""
     database = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not database.exists():
         raise UsageError(

@@ -12,7 +12,7 @@ from wmrun_envserver.wire import spaces
 from wmrun.agents.base import Agent
 from wmrun.config.load import load_config
 from wmrun.config.schema import Config, EnvConfig, ImageConfig
-from wmrun.envs.pool import Role
+from wmrun.envs.request import Role
 from wmrun.envs.spec import EnvSpec
 from wmrun.launch.parts import OpenEnvs, build_agent, choose_device, open_envs
 from wmrun.run.checkpoint import CheckpointStore

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,22 +11,25 @@ import torch
 
 from wmrun import registry
 from wmrun.agents.base import Agent
-from wmrun.config.schema import Config, EnvConfig
+from wmrun.config.schema import DEFAULT_TRACKING_URI, Config, EnvConfig
 from wmrun.envs.actions import ActionAdapter
 from wmrun.envs.driver import Driver
-from wmrun.envs.pool import EnvPool, Role
+from wmrun.envs.pool import EnvPool
+from wmrun.envs.request import Role
 from wmrun.envs.spec import EnvSpec
 from wmrun.errors import UsageError
 from wmrun.replay.disk import check_disk
-from wmrun.replay.rows import RowSpec
+from wmrun.replay.rows import RowSpec, row_spec
 from wmrun.replay.sampler import UniformSampler
 from wmrun.replay.storage import Replay
 from wmrun.run.directory import RunDirectory
 from wmrun.run.seeding import seed_for, seed_global_generators
+from wmrun.run.tracker import Tracker
+from wmrun.tracking.fanout import FanoutTracker
 
 
 def choose_device(wanted: str) -> torch.device:
-    """Return the device to train on. Raises `UsageError` when a CUDA device is asked for and absent."""
+    """Return the device to train on. Raises `UsageError` for a CUDA device that is absent."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(wanted)
@@ -44,18 +48,30 @@ class OpenEnvs:
 
     spec: EnvSpec
     driver: Driver
+    save: Callable[[], dict[str, int]]
+    """Returns the pool's state for a checkpoint."""
 
 
 @contextmanager
 def open_envs(
-    config: Config, run: RunDirectory, *, role: Role, env: EnvConfig | None = None
+    config: Config,
+    run: RunDirectory,
+    *,
+    role: Role,
+    env: EnvConfig | None = None,
+    pool_state: dict[str, int] | None = None,
 ) -> Iterator[OpenEnvs]:
-    """Start or reach the env server and open a session of its own for `role`."""
+    """Start or reach the env server and open a session of its own for `role`.
+
+    `pool_state`, from a checkpoint, keeps a resumed run from using environment seeds twice.
+    """
     pool = EnvPool(
         env or config.env, log_dir=run.env_logs, seed=config.seed, role=role, client_id=run.run_id
     )
+    if pool_state is not None:
+        pool.load(pool_state)
     with pool:
-        yield OpenEnvs(pool.spec, Driver(pool, ActionAdapter(pool.spec.act_space)))
+        yield OpenEnvs(pool.spec, Driver(pool, ActionAdapter(pool.spec.act_space)), pool.save)
 
 
 def build_agent(config: Config, spec: EnvSpec, device: torch.device) -> Agent:
@@ -69,11 +85,10 @@ def build_agent(config: Config, spec: EnvSpec, device: torch.device) -> Agent:
     return agent
 
 
-def replay_spec(envs: OpenEnvs) -> RowSpec:
+def replay_rows(envs: OpenEnvs) -> RowSpec:
     """Return shape and dtype of everything that one replay row holds."""
     obs = {key: (tuple(leaf.shape), leaf.dtype) for key, leaf in envs.spec.obs_space.items()}
-    flags = {flag: ((), "bool") for flag in ("is_first", "is_last", "is_terminal")}
-    return {**obs, "action": ((envs.driver.adapter.size,), "float32"), "reward": ((), "float32"), **flags}
+    return row_spec(obs, envs.driver.adapter.size)
 
 
 def projected_replay_bytes(config: Config, rows: RowSpec) -> int:
@@ -110,3 +125,17 @@ def build_sampler(config: Config, replay: Replay) -> UniformSampler:
         batch_length=config.replay.batch_length,
         seed=seed_for(config.seed, "sampler"),
     )
+
+
+def build_tracker(config: Config) -> Tracker:
+    """Return metrics.jsonl and, unless it is turned off, MLflow as one tracker."""
+    trackers: list[Tracker] = [registry.build("tracker", {"type": "jsonl"})]
+    if config.tracking.mlflow:
+        uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_TRACKING_URI)
+        trackers.append(
+            registry.build(
+                "tracker",
+                {"type": "mlflow", "uri": uri, "flush_every_s": config.tracking.flush_every_s},
+            )
+        )
+    return FanoutTracker(trackers)

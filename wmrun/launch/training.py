@@ -24,14 +24,14 @@ from wmrun.launch.parts import (
     build_tracker,
     choose_device,
     open_envs,
-    replay_spec,
+    replay_rows,
 )
 from wmrun.run.checkpoint import Checkpoint, CheckpointStore
 from wmrun.run.directory import RUNS, RunDirectory, create_run
 from wmrun.run.evaluate import Evaluation
 from wmrun.run.progress import RunProgress
 from wmrun.run.signals import StopSignals
-from wmrun.run.tracker import Counters, Status, Tracker
+from wmrun.run.tracker import Counters, RunInfo, Status, Tracker
 from wmrun.run.train import Trainer, TrainingParts
 
 
@@ -89,18 +89,20 @@ class _Session:
             progress = RunProgress(config.run.env_steps, console=self.console)
             stack.enter_context(progress)
             progress.phase("starting the environment server")
-            envs = stack.enter_context(open_envs(config, run, role="train"))
+            pool_state = None if checkpoint is None else checkpoint.state()["envs"]
+            envs = stack.enter_context(open_envs(config, run, role="train", pool_state=pool_state))
             progress.phase("building the agent")
             device = choose_device(config.device)
             agent = build_agent(config, envs.spec, device)
-            rows = replay_spec(envs)
+            rows = replay_rows(envs)
             replay = stack.enter_context(build_replay(config, rows, run))
             for line in describe_run(config, run, envs, agent, rows, device):
                 progress.say(line)
             evaluator = stack.enter_context(
                 Evaluator(config, run, agent, episodes=config.run.eval_episodes)
             )
-            tracker = build_tracker(config, run, resumed_at=checkpoint)
+            tracker = build_tracker(config)
+            tracker.start(run_info(config, run, checkpoint))
 
             def evaluate(counters: Counters) -> Evaluation | None:
                 evaluation = evaluator.evaluate(
@@ -112,6 +114,7 @@ class _Session:
             parts = TrainingParts(
                 agent=agent,
                 driver=envs.driver,
+                save_envs=envs.save,
                 replay=replay,
                 sampler=build_sampler(config, replay),
                 evaluate=evaluate,
@@ -148,6 +151,20 @@ class _Session:
         video = save_video(self.run, evaluation, f"eval_step_{counters.env_steps:012d}")
         if video is not None:
             tracker.artifact(video, "videos")
+
+
+def run_info(config: Config, run: RunDirectory, checkpoint: Checkpoint | None) -> RunInfo:
+    """Describe the run to its trackers."""
+    return RunInfo(
+        run_dir=run.path,
+        run_id=run.run_id,
+        name=config.name,
+        experiment=config.tracking.experiment or config.name,
+        config=config.model_dump(mode="json"),
+        config_file=run.config_file,
+        tags={"wmrun.run_dir": str(run.path.absolute())},
+        resumed_env_steps=None if checkpoint is None else checkpoint.env_steps,
+    )
 
 
 def _versions() -> dict[str, str]:

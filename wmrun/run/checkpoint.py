@@ -50,7 +50,7 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The `checkpoints/` folder of a run; keeps the last `keep` and the best by evaluation return."""
+    """The `checkpoints/` folder of a run: the last `keep`, and the best by evaluation return."""
 
     def __init__(self, directory: Path, *, keep: int = 2) -> None:
         self.directory = directory
@@ -100,7 +100,7 @@ class CheckpointStore:
         if not complete:
             raise RunError(
                 f"{self.directory} holds no complete checkpoint",
-                hint="A run writes its first one at run.checkpoint_every env steps or when it is stopped.",
+                hint="A run writes one every run.checkpoint_every env steps and when it stops.",
             )
         if reference == "last":
             return list(complete.values())[-1]

@@ -21,7 +21,7 @@ class Episode:
 class EpisodeMeter:
     """Adds up rewards per slot and hands out each episode as it ends.
 
-    An episode that a failure cut off (its slot is in `broken`) is dropped: its return means nothing.
+    An episode that a failure cut off is dropped, for its return means nothing.
     """
 
     def __init__(self, num_envs: int) -> None:

@@ -46,7 +46,8 @@ def evaluate(
 ) -> Evaluation | None:
     """Play `episodes` episodes, a fixed share in each slot, so that short ones are not favoured.
 
-    `seeds`, one per slot, begin the first episodes. With `image_key` the frames of slot 0's first episode are kept. Nothing is stored in any replay.
+    `seeds`, one per slot, begin the first episodes. With `image_key` the frames of slot 0's first
+    episode are kept. Nothing is stored in any replay.
     Returns None when `should_stop` became true first.
     """
     num_envs = driver.num_envs

@@ -12,13 +12,13 @@ _STREAMS = ("torch", "python", "numpy", "sampler", "prefill", "eval")
 
 
 def seed_for(seed: int, stream: str) -> int:
-    """Return the 63-bit seed of a named stream, independent of all others (NumPy `SeedSequence`)."""
+    """Return the 63-bit seed of a named stream, independent of all others."""
     sequence = np.random.SeedSequence(entropy=seed, spawn_key=(_STREAMS.index(stream),))
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 
 def seed_global_generators(seed: int) -> None:
-    """Seed torch (all devices), NumPy's and Python's global generators; plugins may draw from them."""
+    """Seed torch's (all devices), NumPy's and Python's global generators."""
     torch.manual_seed(seed_for(seed, "torch"))
     np.random.seed(seed_for(seed, "numpy") % 2**32)
     random.seed(seed_for(seed, "python"))
@@ -31,7 +31,7 @@ def eval_seeds(seed: int, num_envs: int) -> list[int]:
 
 
 def save_global_generators() -> dict[str, torch.Tensor]:
-    """Return the states of torch's (CPU and CUDA), NumPy's and Python's global generators as tensors."""
+    """Return the states of torch's, NumPy's and Python's global generators as tensors."""
     _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
     version, internal, gauss_next = random.getstate()
     states = {
@@ -39,7 +39,9 @@ def save_global_generators() -> dict[str, torch.Tensor]:
         "numpy.keys": torch.from_numpy(np.asarray(keys, np.int64)),
         "numpy.rest": torch.tensor([position, has_gauss, cached], dtype=torch.float64),
         "python.internal": torch.tensor([version, *internal], dtype=torch.int64),
-        "python.gauss": torch.tensor([] if gauss_next is None else [gauss_next], dtype=torch.float64),
+        "python.gauss": torch.tensor(
+            [] if gauss_next is None else [gauss_next], dtype=torch.float64
+        ),
     }
     for index in range(torch.cuda.device_count()):
         states[f"cuda.{index}"] = torch.cuda.get_rng_state(index)
@@ -47,7 +49,7 @@ def save_global_generators() -> dict[str, torch.Tensor]:
 
 
 def load_global_generators(states: Mapping[str, torch.Tensor]) -> None:
-    """Restore what `save_global_generators` returned; states of absent CUDA devices are left out."""
+    """Restore what `save_global_generators` returned, for the devices that are there."""
     torch.set_rng_state(states["torch"])
     position, has_gauss, cached = states["numpy.rest"].tolist()
     keys = states["numpy.keys"].numpy().astype(np.uint32)

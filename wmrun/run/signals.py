@@ -14,10 +14,10 @@ _EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TER
 
 
 class StopSignals:
-    """A context in which the first SIGINT or SIGTERM only sets `received`; the second ends the process.
+    """In this context the first SIGINT or SIGTERM sets `received`; the second ends the process.
 
-    The loop looks at `received` between updates, writes its checkpoint and returns. Environment servers see
-    the end of their parent and leave on their own, so the second signal leaves no process behind.
+    The loop looks at `received` between updates, writes its checkpoint and returns. Environment
+    servers see the end of their parent and leave, so a second signal leaves no process behind.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class StopSignals:
             _write(f"\n{received.name} again: stopping now, without a checkpoint\n")
             os._exit(_EXIT_CODES[received])
         self.received = received
-        _write(f"\n{received.name}: finishing this step, then a checkpoint (once more to stop now)\n")
+        _write(f"\n{received.name}: writing a checkpoint, then stopping (once more: stop now)\n")
 
 
 def _write(text: str) -> None:

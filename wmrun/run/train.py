@@ -1,4 +1,4 @@
-"""The training loop: step environments, store transitions, update the agent, evaluate, checkpoint."""
+"""The training loop: step, store, update, evaluate, checkpoint."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ from wmrun.run.seeding import load_global_generators, save_global_generators, se
 from wmrun.run.signals import StopSignals
 from wmrun.run.tracker import Counters, Tracker
 
+_SHOWN = ("loss/model", "loss/actor")
+"""Metrics that stay in view while training."""
+
 
 @dataclass(frozen=True)
 class TrainingParts:
@@ -34,6 +37,8 @@ class TrainingParts:
 
     agent: Agent
     driver: Driver
+    save_envs: Callable[[], dict[str, int]]
+    """Returns what the environments of a resumed run need to know."""
     replay: Replay
     sampler: UniformSampler
     evaluate: Callable[[Counters], Evaluation | None]
@@ -105,6 +110,7 @@ class Trainer:
         self.parts.replay.flush()
         state: dict[str, Any] = {
             "counters": dataclasses.asdict(self.counters),
+            "envs": self.parts.save_envs(),
             "replay": self.parts.replay.save(),
             "sampler": self.parts.sampler.save(),
             "train_ratio_debt": self._ratio.save(),
@@ -214,8 +220,7 @@ class Trainer:
     def _log(self) -> None:
         metrics = {**self._means.take(), **self._speeds(), **self._replay_metrics()}
         self.parts.tracker.log(metrics, self.counters)
-        losses = {name: metrics[name] for name in ("loss/model", "loss/actor") if name in metrics}
-        self.parts.progress.show(losses)
+        self.parts.progress.show({name: metrics[name] for name in _SHOWN if name in metrics})
 
     def _evaluate(self) -> None:
         self.parts.progress.phase("evaluating")

@@ -1,0 +1,241 @@
+"""The whole loop with an agent that only counts, on the echo environment behind a real server."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests.run.counting_agent import CountingAgent
+from wmrun.config.schema import EnvConfig, RunConfig
+from wmrun.envs.actions import ActionAdapter
+from wmrun.envs.driver import Driver
+from wmrun.envs.pool import EnvPool, Role
+from wmrun.errors import EnvError, TrainingDiverged
+from wmrun.replay.rows import row_spec
+from wmrun.replay.sampler import UniformSampler
+from wmrun.replay.storage import Replay
+from wmrun.run.checkpoint import CheckpointStore
+from wmrun.run.evaluate import Evaluation, evaluate
+from wmrun.run.progress import RunProgress
+from wmrun.run.signals import StopSignals
+from wmrun.run.tracker import Counters, RunInfo, Status
+from wmrun.run.train import Trainer, TrainingParts
+
+EPISODE_LENGTH = 5
+NUM_ENVS = 2
+BATCH = (2, 4)
+SETTINGS = RunConfig(
+    env_steps=60,
+    prefill=20,
+    pretrain=3,
+    train_ratio=4.0,
+    eval_every=30,
+    eval_episodes=2,
+    checkpoint_every=25,
+    log_every=10,
+)
+
+
+@dataclass
+class ListTracker:
+    points: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+
+    def start(self, run: RunInfo) -> None: ...
+
+    def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
+        self.points.append((counters.env_steps, dict(metrics)))
+
+    def artifact(self, path: Path, folder: str = "") -> None: ...
+
+    def finish(self, status: Status) -> None: ...
+
+    def steps_of(self, name: str) -> list[int]:
+        return [step for step, metrics in self.points if name in metrics]
+
+
+def open_driver(logs: Path, role: Role) -> Iterator[Driver]:
+    config = EnvConfig(
+        backend="echo", task="echo", num_envs=NUM_ENVS, options={"length": EPISODE_LENGTH}
+    )
+    with EnvPool(config, log_dir=logs, seed=0, role=role) as pool:
+        yield Driver(pool, ActionAdapter(pool.spec.act_space))
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    yield from open_driver(tmp_path_factory.mktemp("logs"), "train")
+
+
+@pytest.fixture(scope="module")
+def eval_driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    yield from open_driver(tmp_path_factory.mktemp("logs"), "eval")
+
+
+@dataclass
+class Loop:
+    trainer: Trainer
+    agent: CountingAgent
+    replay: Replay
+    tracker: ListTracker
+    signals: StopSignals
+
+
+@pytest.fixture
+def make_loop(driver: Driver, eval_driver: Driver, tmp_path: Path):
+    def make(folder: str = "run", *, diverge_at: int | None = None) -> Loop:
+        agent = CountingAgent(driver.adapter.size, diverge_at=diverge_at)
+        rows = row_spec({"vector": ((4,), np.float32)}, driver.adapter.size)
+        replay = Replay(tmp_path / folder / "replay", rows, capacity=200, num_envs=NUM_ENVS)
+        sampler = UniformSampler(replay, batch_size=BATCH[0], batch_length=BATCH[1], seed=0)
+        tracker, signals = ListTracker(), StopSignals()
+
+        def play(counters: Counters) -> Evaluation | None:
+            return evaluate(agent, eval_driver, episodes=SETTINGS.eval_episodes)
+
+        parts = TrainingParts(
+            agent=agent,
+            driver=driver,
+            save_envs=dict,
+            replay=replay,
+            sampler=sampler,
+            evaluate=play,
+            tracker=tracker,
+            checkpoints=CheckpointStore(tmp_path / folder / "checkpoints"),
+            progress=RunProgress(SETTINGS.env_steps, console=Console(file=StringIO())),
+            signals=signals,
+            diverged_dir=tmp_path / folder / "diverged",
+        )
+        trainer = Trainer(SETTINGS, parts, action_repeat=1, seed=0)
+        return Loop(trainer, agent, replay, tracker, signals)
+
+    return make
+
+
+def test_the_run_counts_steps_and_pays_the_train_ratio(make_loop):
+    loop = make_loop()
+    counters = loop.trainer.run()
+    assert counters.env_steps == counters.agent_steps >= SETTINGS.env_steps
+    # A batch replays 8 rows: every 2 agent steps after the prefill earn an update.
+    earned = (counters.agent_steps - SETTINGS.prefill) / 2
+    assert counters.updates == loop.agent.updates
+    assert abs(counters.updates - SETTINGS.pretrain - earned) <= NUM_ENVS
+
+
+def test_the_policy_does_not_act_before_the_prefill_is_done(make_loop):
+    loop = make_loop()
+    counters = loop.trainer.run()
+    acted = loop.agent.modes.count("train") * NUM_ENVS
+    resets = len(loop.replay) - counters.agent_steps
+    assert acted <= counters.agent_steps - SETTINGS.prefill + resets
+
+
+def test_batches_carry_the_actions_that_led_to_their_observations(make_loop):
+    loop = make_loop()
+    loop.trainer.run()
+    for batch in loop.agent.batches:
+        first = batch["is_first"][:, 1:]
+        assert (batch["action"][:, 1:][first] == 0).all()
+        assert (batch["reward"][:, 1:][first] == 0).all()
+        after_last = batch["is_last"][:, :-1] == first
+        assert after_last.all(), "a row after is_last begins an episode, and no other row does"
+
+
+def test_logging_evaluation_and_checkpoints_keep_their_intervals(make_loop):
+    loop = make_loop()
+    loop.trainer.run()
+    assert loop.tracker.steps_of("loss/model")[0] <= 30
+    assert len(loop.tracker.steps_of("speed/env_steps_per_s")) == 6
+    assert len(loop.tracker.steps_of("eval/return_mean")) == 2 + 1  # twice on the way, once after
+    store = loop.trainer.parts.checkpoints
+    assert store.find("last").env_steps == loop.trainer.counters.env_steps
+    assert store.best_score() is not None
+
+
+def test_evaluation_leaves_the_replay_alone(make_loop):
+    loop = make_loop()
+    loop.trainer.run()
+    before = len(loop.replay)
+    loop.trainer.parts.evaluate(loop.trainer.counters)
+    assert len(loop.replay) == before
+
+
+def test_a_signal_ends_the_run_with_a_checkpoint(make_loop):
+    loop = make_loop()
+    loop.signals.received = signal.SIGTERM
+    counters = loop.trainer.run()
+    assert counters.env_steps == 0
+    assert loop.trainer.parts.checkpoints.find("last").env_steps == 0
+    assert loop.signals.exit_code == 143
+
+
+def test_a_restored_run_goes_on_where_the_checkpoint_was_written(make_loop):
+    first = make_loop()
+    first.trainer.run()
+    checkpoint = first.trainer.parts.checkpoints.find("last")
+    rows = len(first.replay)
+    first.replay.close()
+
+    second = make_loop()
+    second.trainer.settings = SETTINGS.model_copy(update={"env_steps": 100})
+    second.trainer.restore(checkpoint)
+    assert second.trainer.counters == first.trainer.counters
+    assert second.agent.updates == first.agent.updates
+    assert len(second.replay) == rows
+    counters = second.trainer.run()
+    assert counters.env_steps >= 100
+    assert "random" not in second.agent.modes
+    gained = (counters.agent_steps - first.trainer.counters.agent_steps) / 2
+    assert abs(counters.updates - first.trainer.counters.updates - gained) <= NUM_ENVS
+
+
+def test_a_restored_run_ends_the_episodes_that_the_stop_cut_off(make_loop):
+    first = make_loop()
+    first.trainer.run()
+    checkpoint = first.trainer.parts.checkpoints.find("last")
+    last_row = first.replay.stop - 1
+    first.replay.close()
+
+    second = make_loop()
+    second.trainer.restore(checkpoint)
+    second.trainer.settings = SETTINGS.model_copy(update={"env_steps": 62})
+    second.trainer.run()
+    slots = np.arange(NUM_ENVS)
+    windows = second.replay.read(slots, np.full(NUM_ENVS, last_row), 2)
+    assert windows["is_last"][:, 0].all()
+    assert windows["is_first"][:, 1].all()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(make_loop):
+    loop = make_loop(diverge_at=5)
+    with pytest.raises(TrainingDiverged, match=r"loss/image is nan at update 5") as caught:
+        loop.trainer.run()
+    (file,) = loop.trainer.parts.diverged_dir.iterdir()
+    assert str(file) in str(caught.value)
+    with np.load(file, allow_pickle=False) as batch:
+        assert batch["vector"].shape == (*BATCH, 4)
+
+
+def test_environments_that_fail_for_good_leave_a_checkpoint(make_loop, monkeypatch):
+    loop = make_loop()
+    step_end, calls = loop.trainer.parts.driver.step_end, 0
+
+    def failing_step_end():
+        nonlocal calls
+        calls += 1
+        if calls == 25:
+            step_end()
+            raise EnvError("the budget is spent")
+        return step_end()
+
+    monkeypatch.setattr(loop.trainer.parts.driver, "step_end", failing_step_end)
+    with pytest.raises(EnvError, match="the budget is spent"):
+        loop.trainer.run()
+    checkpoint = loop.trainer.parts.checkpoints.find("last")
+    assert checkpoint.state()["counters"]["updates"] == loop.agent.updates > 0
