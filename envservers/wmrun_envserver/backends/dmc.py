@@ -17,6 +17,9 @@ from wmrun_envserver.backends.stack import wrapped
 _EPISODE_FRAMES = 1000
 _ENDLESS_DOMAIN = "lqr"
 
+# It uploads a new terrain to the renderer at every reset, whether anything is drawn or not.
+_ALWAYS_DRAWS = "quadruped-escape"
+
 
 @dataclass(frozen=True)
 class DmcOptions:
@@ -57,7 +60,7 @@ class DmcBackend(Backend):
                 f"dm_control.suite has no task {env_id!r}.{did_you_mean(env_id, tasks)}"
             )
         options = DmcOptions.read(config)
-        if options.common.image is not None:
+        if options.common.image is not None or env_id == _ALWAYS_DRAWS:
             self._renderer.use(options.render_backend)
         domain, _ = tasks[env_id]
         if domain == _ENDLESS_DOMAIN:

@@ -38,4 +38,12 @@ def load(filename: str) -> MappingProxyType[str, Any]:
 def _message_class(pool: Any, descriptor: Any) -> Any:
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)  # protobuf < 4.22
+    return _legacy_message_class(message_factory.MessageFactory(pool), descriptor)
+
+
+def _legacy_message_class(factory: Any, descriptor: Any) -> Any:
+    # protobuf < 4.22: no GetMessageClass, and nested classes are not attributes by themselves.
+    message = factory.GetPrototype(descriptor)
+    for nested in descriptor.nested_types:
+        setattr(message, nested.name, _legacy_message_class(factory, nested))
+    return message

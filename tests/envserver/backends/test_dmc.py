@@ -178,7 +178,9 @@ def test_every_task_of_the_suite_keeps_its_promises(backend: DmcBackend) -> None
         traits = backend.prepare(env_id, {})
         env = backend.make(env_id, {})
         leaves = spaces.leaves(env.observation_space)
-        for leaf, array in zip(leaves, env.reset(0).obs, strict=True):
+        env.reset(0)
+        action = spaces.sample(env.action_space, np.random.default_rng(0))
+        for leaf, array in zip(leaves, env.step([action]).obs, strict=True):
             spaces.check(leaf, array[None])
         limit = env._env._env._step_limit  # type: ignore[attr-defined]
         assert traits.max_episode_steps == (0 if np.isinf(limit) else limit), env_id
