@@ -28,7 +28,9 @@ def script(tmp_path: Path) -> Path:
 def start(
     log: ServerLog, *, python: Path | None = None, backend: str = "echo", timeout_s: float = LIMIT_S
 ) -> ServerProcess:
-    return start_server(python=python, backend=backend, log=log, timeout_s=timeout_s)
+    return start_server(
+        python=python and str(python), backend=backend, log=log, timeout_s=timeout_s
+    )
 
 
 def refusal(log: ServerLog, **settings: object) -> EnvStartError:

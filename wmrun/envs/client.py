@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-from wmrun_envserver.wire import messages, spaces, tensors
+from wmrun_envserver.wire import messages, tensors
 from wmrun_envserver.wire.service import PROTOCOL_MINOR
 
 from wmrun.envs.channel import check_server, is_outage, is_timeout, meaning, open_channel, unary
@@ -243,7 +243,7 @@ def _no_process(within_s: float) -> bool:
 def _read_spec(reply: messages.OpenSessionReply) -> EnvSpec:
     try:
         return read_spec(reply)
-    except spaces.SpaceError as error:
+    except ValueError as error:
         raise EnvProtocolError(f"the env server sent a malformed space: {error}") from error
 
 

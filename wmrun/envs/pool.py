@@ -30,6 +30,8 @@ from wmrun.envs.supervisor import ServerProcess, start_server
 if TYPE_CHECKING:
     from wmrun.config.schema import EnvConfig
 
+__all__ = ["SERVER_LOST", "EnvPool", "Role"]
+
 SERVER_LOST = "SERVER_LOST"
 """`SlotFailure.reason` when all slots went with their server."""
 

@@ -93,6 +93,9 @@ def _check_slots(message: messages.Rows, num_envs: int) -> None:
             f"the env server sent rows of slots {slots} where one each of 0 to {num_envs - 1}, "
             "in order, was due"
         )
+    absent = _slots_with(list(message.status), messages.SLOT_ABSENT)
+    if absent:
+        raise EnvProtocolError(f"slots {list(absent)} are absent: every slot must always be there")
     for name in ("reward", "terminated", "truncated", "is_first", "status"):
         if len(getattr(message, name)) != num_envs:
             raise EnvProtocolError(

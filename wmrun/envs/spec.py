@@ -31,7 +31,7 @@ class EnvSpec:
 
 
 def read_spec(reply: messages.OpenSessionReply) -> EnvSpec:
-    """Return the spec in a reply to OpenSession. Raises `SpaceError` for a malformed space."""
+    """Return the spec in a reply to OpenSession. Raises `ValueError` for a malformed space."""
     obs_space = spaces.decode_space(reply.observation_space)
     return EnvSpec(
         obs_space={leaf.path or BARE_LEAF: leaf.space for leaf in spaces.leaves(obs_space)},

@@ -79,7 +79,7 @@ class ServerProcess:
 
 
 def start_server(
-    *, python: str | os.PathLike[str] | None, backend: str, log: ServerLog, timeout_s: float
+    *, python: str | None, backend: str, log: ServerLog, timeout_s: float
 ) -> ServerProcess:
     """Run `PYTHON -m wmrun_envserver serve` and wait until it serves.
 
@@ -87,7 +87,7 @@ def start_server(
     server prints goes to `log`. Raises `EnvStartError` with the cause, the log's last lines and the
     remedy; nothing is left running then.
     """
-    interpreter = sys.executable if python is None else str(Path(python).expanduser())
+    interpreter = sys.executable if python is None else os.path.expanduser(python)
     child = _spawn(interpreter, backend, log)
     try:
         line, timed_out = _read_line(child.ready_fd, timeout_s)
