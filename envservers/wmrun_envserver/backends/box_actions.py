@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class BoxActions(Env):
     def __init__(self, env: Env, *, normalize: bool, clip: bool) -> None:
         inner = env.action_space
         self.observation_space = env.observation_space
-        self.action_space = _map_boxes(inner, _normalized) if normalize else inner
+        self.action_space = _normalized(inner) if normalize else inner
         self._env = env
         self._clip = clip
         self._scales = [_Scale(leaf.space, normalize) for leaf in spaces.leaves(inner)]
@@ -48,8 +48,8 @@ class _Scale:
             # Elements that are not scaled pass as 0 + 1 × action.
             scaled = _bounded(self._low, self._high) & normalize
             self._center, self._radius = np.zeros(space.shape), np.ones(space.shape)
-            self._center[scaled] = (self._low[scaled] + self._high[scaled]) / 2
-            self._radius[scaled] = (self._high[scaled] - self._low[scaled]) / 2
+            self._center[scaled] = self._low[scaled] / 2 + self._high[scaled] / 2
+            self._radius[scaled] = self._high[scaled] / 2 - self._low[scaled] / 2
 
     def __call__(self, action: np.ndarray, clip: bool) -> np.ndarray:
         if self._dtype is None:
@@ -64,26 +64,17 @@ def _is_float_box(space: spaces.LeafSpace) -> bool:
     return isinstance(space, spaces.Box) and space.dtype.kind == "f"
 
 
-def _normalized(space: spaces.Box) -> spaces.Box:
+def _normalized(space: spaces.Space) -> spaces.Space:
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict(tuple((key, _normalized(child)) for key, child in space.entries))
+    if isinstance(space, spaces.Tuple):
+        return spaces.Tuple(tuple(_normalized(item) for item in space.items))
+    if not isinstance(space, spaces.Box) or not _is_float_box(space):
+        return space
     low, high = _bounds(space)
     bounded = _bounded(low, high)
-    return spaces.Box(
-        space.shape,
-        "float32",
-        np.where(bounded, -1.0, low),
-        np.where(bounded, 1.0, high),
-        space.role,
-    )
-
-
-def _map_boxes(space: spaces.Space, transform: Callable[[spaces.Box], spaces.Box]) -> spaces.Space:
-    if isinstance(space, spaces.Dict):
-        return spaces.Dict(
-            tuple((key, _map_boxes(child, transform)) for key, child in space.entries)
-        )
-    if isinstance(space, spaces.Tuple):
-        return spaces.Tuple(tuple(_map_boxes(item, transform) for item in space.items))
-    return transform(space) if isinstance(space, spaces.Box) and _is_float_box(space) else space
+    low, high = np.where(bounded, -1.0, low), np.where(bounded, 1.0, high)
+    return spaces.Box(space.shape, "float32", low, high, space.role)
 
 
 def _bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:

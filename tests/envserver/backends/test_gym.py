@@ -110,14 +110,14 @@ def test_rendered_frames_come_resized_with_the_vector_when_kept() -> None:
     [
         (
             "CartPole-v9",
-            "no env 'CartPole-v9' registered. Did you mean CartPole-v1 or",
+            "no env 'CartPole-v9' registered. Did you mean CartPole-v1",
         ),
         (
             "cart_pole-v1",
-            "no env 'cart_pole-v1' registered. Did you mean CartPole-v1 or",
+            "no env 'cart_pole-v1' registered. Did you mean CartPole-v1",
         ),
         ("os:Env-v0", "no env 'os:Env-v0' registered."),
-        ("CartPole", "no env 'CartPole' registered. Did you mean CartPole-v1 or"),
+        ("CartPole", "no env 'CartPole' registered. Did you mean CartPole-v1"),
     ],
 )
 def test_ids_that_are_not_registered_are_refused(env_id: str, message: str) -> None:

@@ -80,7 +80,7 @@ def nested(depth: int) -> spaces.Space:
     return space
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(any_space)
 def test_spaces_round_trip(space: spaces.Space) -> None:
     wire = spaces.encode_space(space).SerializeToString()
@@ -90,7 +90,7 @@ def test_spaces_round_trip(space: spaces.Space) -> None:
     assert spaces.leaves(received) == spaces.leaves(space)
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(any_space, st.integers(0, 2**32 - 1))
 def test_samples_belong_to_their_space_and_round_trip(space: spaces.Space, seed: int) -> None:
     value = spaces.sample(space, np.random.default_rng(seed))
