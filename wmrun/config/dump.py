@@ -37,6 +37,10 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def str_node(self, value: str) -> yaml.Node:
+        # Outside double quotes PyYAML writes some line separators as they are, and folds them back.
+        return self.represent_scalar(_TAGS[str], value, style=None if value.isprintable() else '"')
+
     def float_node(self, value: float) -> yaml.Node:
         return self.represent_scalar(_TAGS[float], write_float(value))
 
@@ -45,6 +49,7 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=flat)
 
 
+_Dumper.add_representer(str, _Dumper.str_node)
 _Dumper.add_representer(float, _Dumper.float_node)
 _Dumper.add_representer(list, _Dumper.list_node)
 _Dumper.add_representer(tuple, _Dumper.list_node)

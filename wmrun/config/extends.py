@@ -12,6 +12,7 @@ from wmrun.spelling import closest
 
 KEY = "extends"
 PRESETS = Path(__file__).parent.parent / "presets"
+_SUFFIXES = (".yaml", ".yml")
 
 
 def preset_names() -> tuple[str, ...]:
@@ -64,6 +65,7 @@ class FileReader:
         tree = read_yaml(source, self._log)
         if tree is not None and not isinstance(tree, Mapping):
             self._log.add(tree.place, "", "not a mapping", expected="keys and values")
+            self._log.has_gaps = True
         return tree if isinstance(tree, Mapping) else Mapping({}, Place(source, 1, 1))
 
     def _targets(self, node: Node) -> list[Scalar]:
@@ -87,11 +89,12 @@ class FileReader:
             circle = [*chain[chain.index(target.resolve()) :], target.resolve()]
             names = " -> ".join(display_name(item) for item in circle)
             self._log.add(node.place, KEY, f"the files extend each other in a circle: {names}")
+            self._log.has_gaps = True
             return None
         return self._resolve(target, chain)
 
     def _find(self, target: str, path: Path, place: Place) -> Path | None:
-        if "/" in target or target.endswith((".yaml", ".yml")):
+        if "/" in target or target.endswith(_SUFFIXES):
             file = path.parent / Path(target).expanduser()
             if not file.is_file():
                 near = _near_file(file)
@@ -127,10 +130,8 @@ def _absence(path: Path) -> str:
 def _near_file(path: Path) -> str | None:
     """Return the existing YAML file beside `path` whose name is closest."""
     try:
-        names = [item.name for item in path.parent.iterdir() if item.suffix in (".yaml", ".yml")]
+        stems = {item.stem: item for item in path.parent.iterdir() if item.suffix in _SUFFIXES}
     except OSError:
         return None
-    near = closest(path.name, names) or closest(path.stem, [Path(name).stem for name in names])
-    if near is None:
-        return None
-    return str(path.parent / (near if near in names else f"{near}.yaml"))
+    near = closest(path.stem, stems)
+    return None if near is None else str(stems[near])

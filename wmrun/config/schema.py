@@ -49,7 +49,11 @@ class Section(BaseModel):
     """A mapping of an experiment file: frozen, typed strictly, without room for unknown keys."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
 
 

@@ -71,16 +71,17 @@ class _Reader:
             return Place(self._source, line, column, max(1, rest) if end is not None else 1)
         return Place(self._source, line, column, max(1, end.column - mark.column))
 
-    def node(self, node: yaml.Node, path: str) -> Node:
+    def node(self, node: yaml.Node, path: str) -> Node | None:
         place = self.place(node.start_mark, node.end_mark)
         if node.tag not in _TAGS:
             self._log.add(place, path, f"the tag {node.tag} means nothing here")
-            return Scalar(None, place)
+            self._log.has_gaps = True
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, place)
         if isinstance(node, yaml.SequenceNode):
-            items = (self.node(item, f"{path}[{i}]") for i, item in enumerate(node.value))
-            return Sequence(tuple(items), place)
+            items = [self.node(item, f"{path}[{i}]") for i, item in enumerate(node.value)]
+            return Sequence(tuple(item for item in items if item is not None), place)
         return Scalar(_value(node), place)
 
     def _mapping(self, node: yaml.MappingNode, path: str, place: Place) -> Mapping:
@@ -96,7 +97,9 @@ class _Reader:
                 self._log.add(
                     key_place, inner, f"set twice in one mapping, first on line {first.line}"
                 )
-            entries[key] = Entry(key_place, self.node(value_node, inner))
+            value = self.node(value_node, inner)
+            if value is not None:
+                entries[key] = Entry(key_place, value)
         return Mapping(entries, place)
 
     def _key(self, node: yaml.Node, path: str, place: Place) -> str | None:

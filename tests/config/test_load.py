@@ -1,0 +1,150 @@
+"""What an experiment file that is right becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tests.config.conftest import VALID, Write
+from wmrun.config.extends import PRESETS, preset_names
+from wmrun.config.load import load_config
+from wmrun.config.schema import Config, ImageConfig, Section
+
+
+def test_every_default_is_filled_in_down_to_inner_components(write: Write) -> None:
+    config = load_config(write("walk.yaml", VALID))
+    assert config.agent == {
+        "type": "toy",
+        "lr": 1e-4,
+        "horizon": 15,
+        "greedy": False,
+        "clip": None,
+        "label": "toy",
+        "dims": [1, 2],
+        "encoder": {"type": "conv", "depth": 48, "act": "elu", "kernels": (4, 4)},
+        "latent": {"type": "onehot", "groups": 32},
+        "extra": None,
+        "by_key": {},
+        "stack": [],
+    }
+    assert config.env.server.restarts.per_window == 3
+    assert config.replay.batch_length == 50
+
+
+def test_a_partial_inner_component_keeps_the_default_type_and_options(write: Write) -> None:
+    config = load_config(write("walk.yaml", VALID), ["agent.encoder.act=silu"])
+    assert config.agent["encoder"] == {
+        "type": "conv",
+        "depth": 48,
+        "act": "silu",
+        "kernels": (4, 4),
+    }
+
+
+def test_an_inner_component_of_another_type_starts_from_its_own_defaults(write: Write) -> None:
+    overrides = ["agent.encoder={type: dense, layers: 2}"]
+    config = load_config(write("walk.yaml", VALID), overrides)
+    assert config.agent["encoder"] == {"type": "dense", "layers": 2, "units": 400}
+
+
+def test_components_stand_in_lists_and_by_key(write: Write) -> None:
+    overrides = [
+        "agent.stack=[{type: onehot_}, {type: dense, layers: 1}]".replace("onehot_", "conv"),
+        "agent.by_key={left: {type: toy:conv, depth: 1}}",
+        "agent.extra={type: dense, layers: 3}",
+    ]
+    agent = load_config(write("walk.yaml", VALID), overrides).agent
+    assert [item["type"] for item in agent["stack"]] == ["conv", "dense"]
+    assert agent["by_key"]["left"] == {
+        "type": "toy:conv",
+        "depth": 1,
+        "act": "elu",
+        "kernels": (4, 4),
+    }
+    assert agent["extra"]["units"] == 400
+
+
+def test_integers_serve_as_floats_and_become_floats(write: Write) -> None:
+    config = load_config(write("walk.yaml", VALID), ["run.train_ratio=32", "agent.lr=1"])
+    assert isinstance(config.run.train_ratio, float)
+    assert isinstance(config.agent["lr"], float)
+
+
+def test_null_sets_back_what_a_base_has_set(write: Write) -> None:
+    write("base.yaml", "env: {image: {size: [32, 48]}}\n")
+    file = write("walk.yaml", "extends: base.yaml\n" + VALID)
+    assert load_config(file).env.image == ImageConfig(size=(32, 48))
+    assert load_config(file, ["env.image=null"]).env.image is None
+
+
+def test_bases_are_relative_to_the_file_that_names_them_and_later_ones_win(write: Write) -> None:
+    write("bases/one.yaml", "extends: two.yaml\nseed: 1\n")
+    write("bases/two.yaml", "seed: 2\nthreads: 2\ndevice: cpu\n")
+    write("three.yaml", "threads: 3\n")
+    file = write("walk.yaml", "extends: [bases/one.yaml, three.yaml]\n" + VALID)
+    config = load_config(file)
+    assert (config.seed, config.threads, config.device) == (1, 3, "cpu")
+
+
+def test_one_base_may_be_reached_on_two_ways(write: Write) -> None:
+    write("base.yaml", "seed: 1\n")
+    write("left.yaml", "extends: base.yaml\n")
+    write("right.yaml", "extends: base.yaml\nseed: 2\n")
+    assert load_config(write("walk.yaml", "extends: [left.yaml, right.yaml]\n" + VALID)).seed == 2
+
+
+def test_a_config_knows_the_files_it_came_from(write: Write, folder: Path) -> None:
+    write("base.yaml", "seed: 1\n")
+    config = load_config(write("walk.yaml", "extends: base.yaml\n" + VALID))
+    assert config.source == (folder / "walk.yaml", folder / "base.yaml")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(folder: Path) -> None:
+    (folder / "walk.yaml").write_text("\ufeff" + VALID, encoding="utf-8")
+    assert load_config("walk.yaml").name == "walk"
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_is_valid_below_a_minimal_experiment(write: Write, name: str) -> None:
+    file = write("walk.yaml", f"extends: {name}\n" + VALID.replace("agent: {type: toy}\n", ""))
+    assert load_config(file).source[1] == PRESETS / f"{name}.yaml"
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("env", {"num_envs": "5"}),
+        ("env", {"num_envs": True}),
+        ("env", {"num_envs": 1.0}),
+        ("env", {"num_env": 1}),
+        ("env", {"num_envs": 0}),
+        ("run", {"env_steps": 10, "train_ratio": float("nan")}),
+    ],
+)
+def test_a_config_built_in_python_is_held_to_the_same_types(
+    section: str, changes: dict[str, object]
+) -> None:
+    parts = {"name": "walk", "agent": {}, "env": {"task": "x"}, "run": {"env_steps": 1}}
+    parts[section] = {**parts[section], **changes}  # type: ignore[dict-item]
+    with pytest.raises(ValidationError):
+        Config(**parts)  # type: ignore[arg-type]
+
+
+def test_a_config_cannot_be_changed(write: Write) -> None:
+    config = load_config(write("walk.yaml", VALID))
+    with pytest.raises(ValidationError):
+        config.env.num_envs = 2  # type: ignore[misc]
+
+
+def test_every_key_of_the_schema_is_explained() -> None:
+    sections = Section.__subclasses__()
+    assert Config in sections
+    unexplained = [
+        f"{section.__name__}.{name}"
+        for section in sections
+        for name, field in section.model_fields.items()
+        if not field.description
+    ]
+    assert unexplained == []
