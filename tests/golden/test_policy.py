@@ -1,0 +1,38 @@
+"""policy_*.npz: four decisions for two slots in train and eval mode, with is_first flags."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.golden.agents import (
+    CONTINUOUS,
+    DISCRETE,
+    VECTORS,
+    dreamer,
+    load,
+    replay_actions,
+    replay_stochs,
+)
+from tests.golden.archives import archive, close
+from wmrun.agents.base import ActMode
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", ["continuous", "discrete"])
+def test_four_decisions(name: str, mode: ActMode) -> None:
+    data = archive(f"policy_{name}")
+    agent = dreamer(VECTORS, CONTINUOUS if name == "continuous" else DISCRETE)
+    load(agent, data)
+    replay_stochs(agent.world_model.rssm.latent, *data[f"{mode}.stoch"])
+    replay_actions(agent.actor, *data[f"{mode}.action"])
+    carry = agent.initial_carry(2)
+    for call in range(4):
+        obs = {key: data[key][:, call] for key in VECTORS}
+        action, carry = agent.act(obs, data["is_first"][call], carry, mode)
+        assert action.dtype == np.float32
+        np.testing.assert_allclose(action, data[f"{mode}.action"][call], rtol=0, atol=1e-5)
+        close(carry.state.deter, data[f"{mode}.deter"][call], 1e-5)
+        policy = agent.actor(carry.state.feat)
+        for part in ("loc", "scale") if name == "continuous" else ("logits",):
+            close(getattr(policy, part), data[f"{mode}.actor_{part}"][call], 1e-5)
