@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wmrun.config.schema import EnvConfig
 from wmrun.envs.client import EnvSession
 from wmrun.envs.errors import (
     EnvBudgetSpent,
@@ -26,9 +26,6 @@ from wmrun.envs.rows import Rows, SlotFailure
 from wmrun.envs.server_log import ServerLog
 from wmrun.envs.spec import EnvSpec
 from wmrun.envs.supervisor import ServerProcess, start_server
-
-if TYPE_CHECKING:
-    from wmrun.config.schema import EnvConfig
 
 __all__ = ["SERVER_LOST", "EnvPool", "Role"]
 

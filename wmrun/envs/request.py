@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from wmrun_envserver.wire.status import Reason
 
+from wmrun.config.schema import EnvConfig
 from wmrun.envs.client import SessionRequest
 from wmrun.envs.errors import EnvRequestError, EnvStartError
-
-if TYPE_CHECKING:
-    from wmrun.config.schema import EnvConfig
 
 Role = Literal["train", "eval", "video", "probe"]
 """What the environments are for; roles share neither servers nor seeds."""
@@ -44,14 +42,8 @@ def session_request(
 
 
 def env_options(config: EnvConfig) -> dict[str, Any]:
-    """Return what the server gets as options: the family's own and the common ones not at default.
-
-    Raises `EnvStartError` when `env.options` holds a key that belongs one level up.
-    """
+    """Return what the server gets: the family's options and the common ones not at default."""
     common = config.model_dump(mode="json", include=set(_COMMON_OPTIONS))
-    for key in config.options:
-        if key in common:
-            raise EnvStartError(f"env.options.{key}: write it as env.{key}")
     fields = type(config).model_fields
     set_here = {key: value for key, value in common.items() if value != fields[key].default}
     return {**set_here, **config.options}

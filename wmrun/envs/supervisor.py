@@ -206,7 +206,7 @@ def _start_error(
             f"{interpreter} (env.server.python) has no wmrun_envserver",
             hint=f"Install it there: {install}",
         )
-    hint = f"If that is what it needs: {install}" if missing else None
+    hint = f"For this interpreter: {install}" if missing else None
     own_words = tail.partition(_SERVER_ERROR)[2]
     if own_words:
         return EnvStartError(f"env.backend {backend}: {own_words}", hint=hint)
