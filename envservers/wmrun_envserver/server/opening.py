@@ -68,6 +68,11 @@ class Opener:
         self._sessions.sweep()
         with self._sessions.reserved(request.num_envs):
             session = self._build(request, partial(self._make, request.env_id, config), wanted)
+            try:
+                reply = self._guarded(partial(self._reply, request, session, traits))
+            except BaseException:
+                session.close()
+                raise
             self._sessions.add(session)
         _LOG.info(
             "session %s: opened %s, %d slots, for %s",
@@ -76,7 +81,7 @@ class Opener:
             request.num_envs,
             request.client_name or "an unnamed client",
         )
-        return self._reply(request, session, traits)
+        return reply
 
     def _build(
         self,

@@ -6,14 +6,12 @@ import faulthandler
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
 
 from wmrun_envserver.backends.base import Backend
 from wmrun_envserver.server.address import Address, UnixAddress, parse_address
@@ -25,6 +23,7 @@ from wmrun_envserver.wire.service import PROTOCOL_MAJOR, PROTOCOL_MINOR
 _LOG = logging.getLogger(__name__)
 
 GRACE_S = 10.0
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -53,26 +52,22 @@ def serve(options: ServeOptions) -> int:
     _log_to_stderr(options.log_level)
     if options.parent_fd is not None:
         _watch_parent(options.parent_fd)
-    private = None if options.listen else Path(tempfile.mkdtemp(prefix="wmrun-"))
-    try:
-        address = (
-            UnixAddress(private / "s.sock") if private else parse_address(options.listen or "")
-        )
-        return _serve(options, address, ready_fd)
-    finally:
-        if private:
-            shutil.rmtree(private, ignore_errors=True)
-
-
-def _serve(options: ServeOptions, address: Address, ready_fd: int) -> int:
+    address = parse_address(options.listen) if options.listen else None
     backend = load_backend(options.backend)
+    if address is not None:
+        return _serve(options, backend, address, ready_fd)
+    with tempfile.TemporaryDirectory(prefix="wmrun-", ignore_cleanup_errors=True) as private:
+        return _serve(options, backend, UnixAddress(Path(private) / "s.sock"), ready_fd)
+
+
+def _serve(options: ServeOptions, backend: Backend, address: Address, ready_fd: int) -> int:
     server = EnvServer(backend, address, options.limits, debug=options.debug)
     # Until here SIGTERM ends the process at once: there is nothing to finish yet.
     signals = _catch_signals()
     server.start()
     _LOG.info("serving %s at %s, pid %d", options.backend, server.address, os.getpid())
     _announce(server, options.backend, backend, ready_fd)
-    _LOG.info("%s: draining", signal.Signals(signals.get()).name)
+    _LOG.info("%s: draining", _await_signal(signals).name)
     if server.drain(GRACE_S):
         _LOG.info("stopped")
         return 0
@@ -114,17 +109,27 @@ def _await_end(fd: int) -> None:
     except OSError as error:
         _LOG.error("parent fd %d: %s", fd, error.strerror)
     _LOG.info("the parent is gone")
-    main = threading.main_thread().ident
-    assert main is not None
-    signal.pthread_kill(main, signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _catch_signals() -> SimpleQueue[int]:
-    # SimpleQueue.put may interrupt itself, unlike Event.set: a handler can call it anywhere.
-    caught: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _frame: caught.put(received))
-    return caught
+def _catch_signals() -> int:
+    """Return a descriptor from which the number of each signal caught can be read.
+
+    Only the main thread runs Python's handlers, and a signal that the kernel gives to one of gRPC's
+    threads does not wake it; a byte in a pipe does.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, lambda _number, _frame: None)
+    return reader
+
+
+def _await_signal(reader: int) -> signal.Signals:
+    while (number := os.read(reader, 1)[0]) not in _STOP_SIGNALS:
+        continue
+    return signal.Signals(number)
 
 
 def _announce(server: EnvServer, name: str, backend: Backend, ready_fd: int) -> None:

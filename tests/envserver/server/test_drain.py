@@ -25,9 +25,10 @@ def test_an_env_that_hangs_is_reported_once_the_grace_is_over(serve):
     client = Client(server.address)
     session = Stepper(client)
     session.reset()
-    client.start("Step", session_id=session.id, seq=2, action=actions(1))
+    running = client.start("Step", session_id=session.id, seq=2, action=actions(1))
     assert backend.made[0].entered.wait(10)
     assert not server.drain(0.05)
     assert not backend.made[0].closed.is_set()
+    assert running.code() is not None
     gate.set()
     client.close()

@@ -10,7 +10,13 @@ from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.wire import messages, spaces
 
 from tests.envserver.server.client import Stepper, eventually, opening
-from tests.envserver.server.scripted import ACTION, OBSERVATION, Script, ScriptedBackend
+from tests.envserver.server.scripted import (
+    ACTION,
+    OBSERVATION,
+    Script,
+    ScriptedBackend,
+    ScriptedEnv,
+)
 
 
 def test_a_session_describes_its_env(connect):
@@ -126,6 +132,20 @@ def test_slots_with_different_spaces_are_refused(connect, monkeypatch):
     assert all(env.closed.is_set() for env in backend.made)
 
 
+def test_a_space_that_cannot_travel_is_refused_and_its_env_closed(connect, monkeypatch):
+    too_deep: spaces.Space = OBSERVATION
+    for _ in range(16):
+        too_deep = spaces.Tuple((too_deep,))
+    monkeypatch.setattr(ScriptedEnv, "observation_space", too_deep)
+    backend = ScriptedBackend()
+    client = connect(backend, Limits(max_sessions=1))
+    code, detail = client.open_refused()
+    assert (code, detail.reason) == ("FAILED_PRECONDITION", "ENV_FAILED")
+    assert "nested deeper than 16" in detail.message
+    assert backend.made[0].closed.wait(10)
+    assert client.call("GetServerInfo").limits.free_sessions == 1
+
+
 def test_a_session_whose_reply_cannot_fit_is_refused_at_the_opening(connect):
     backend = ScriptedBackend()
     client = connect(backend, Limits(max_message_bytes=4096))
@@ -136,6 +156,7 @@ def test_a_session_whose_reply_cannot_fit_is_refused_at_the_opening(connect):
 
 
 def test_a_client_that_leaves_during_the_build_gets_no_session(connect, monkeypatch):
+    monkeypatch.setattr("wmrun_envserver.server.worker._POLL_S", 0.02)
     gate, building = threading.Event(), threading.Event()
     backend = ScriptedBackend()
     make = backend.make
@@ -150,9 +171,9 @@ def test_a_client_that_leaves_during_the_build_gets_no_session(connect, monkeypa
     lost = client.start("OpenSession", **opening())
     assert building.wait(10)
     lost.cancel()
-    gate.set()
-
     eventually(lambda: client.call("GetServerInfo").limits.free_sessions == 1)
+    gate.set()
+    eventually(lambda: bool(backend.made))
     assert backend.made[0].closed.wait(10)
     Stepper(client).reset()
 
