@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -18,6 +19,7 @@ from wmrun.errors import RunError
 from wmrun.run.files import write_atomically
 
 RUNS = Path("runs")
+_RECORD_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ class RunDirectory:
     def update_record(self, **changes: Any) -> None:
         """Merge `changes` into run.json, never leaving a half-written file."""
         record_file = self.path / "run.json"
-        record = json.loads(record_file.read_text()) if record_file.exists() else {}
-        write_atomically(record_file, json.dumps({**record, **changes}, indent=2) + "\n")
+        with _RECORD_LOCK:  # the tracker's thread writes too
+            record = json.loads(record_file.read_text()) if record_file.exists() else {}
+            write_atomically(record_file, json.dumps({**record, **changes}, indent=2) + "\n")
 
     def claim(self) -> None:
         """Note this process as the run's writer. Raises `RunError` if another live one holds it."""

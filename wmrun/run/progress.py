@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from datetime import timedelta
 from types import TracebackType
@@ -15,6 +16,8 @@ from wmrun.run.tracker import Counters
 
 PLAIN_INTERVAL_S = 15.0
 BAR_INTERVAL_S = 1.0
+RATE_WINDOW_S = 60.0
+"""Rates and ETA are those of the last minute: prefill and training differ by orders of magnitude."""
 
 
 class RunProgress:
@@ -30,7 +33,7 @@ class RunProgress:
         self._phase = "starting"
         self._counters = Counters(0, 0, 0)
         self._shown: Mapping[str, float] = {}
-        self._last_tick = (self._started, self._counters)
+        self._history = deque([(self._started, self._counters)])
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._bar = self._make_bar() if console.is_terminal else None
@@ -83,20 +86,22 @@ class RunProgress:
                 )
 
     def _status(self) -> str:
-        """Describe steps, rates since the last tick, ETA and the metrics in view."""
+        """Describe steps, rates, ETA and the metrics in view."""
         now, counters = time.monotonic(), self._counters
-        then, before = self._last_tick
-        self._last_tick = (now, counters)
+        while len(self._history) > 1 and now - self._history[0][0] > RATE_WINDOW_S:
+            self._history.popleft()
+        then, before = self._history[0]
+        self._history.append((now, counters))
         elapsed = max(now - then, 1e-6)
+        env_rate = (counters.env_steps - before.env_steps) / elapsed
         parts = [
             f"{counters.env_steps:,}/{self._total:,} env steps",
             f"{counters.updates:,} updates",
-            f"{(counters.env_steps - before.env_steps) / elapsed:.0f} env steps/s",
+            f"{env_rate:.0f} env steps/s",
             f"{(counters.updates - before.updates) / elapsed:.1f} updates/s",
         ]
-        if counters.env_steps > 0:
-            remaining = self._total - counters.env_steps
-            parts.append(f"ETA {_clock((now - self._started) * remaining / counters.env_steps)}")
+        if env_rate > 0:
+            parts.append(f"ETA {_clock((self._total - counters.env_steps) / env_rate)}")
         parts += [f"{name} {value:.4g}" for name, value in self._shown.items()]
         return ", ".join(parts)
 

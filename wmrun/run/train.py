@@ -70,6 +70,7 @@ class Trainer:
         self._means = MetricMeans()
         self._speed_mark = (time.monotonic(), self.counters)
         self._resumed = False
+        self._evaluated_at = -1
 
     def run(self) -> Counters:
         """Train until `run.env_steps` or a stop signal, ending with a checkpoint.
@@ -139,7 +140,7 @@ class Trainer:
             self._pay_updates()  # while the environments step in their own process
             rows = self._store(parts.driver.step_end())
             self._report()
-        if not self._stopping and settings.eval_every > 0:
+        if settings.eval_every > 0 and self._evaluated_at != self.counters.env_steps:
             self._evaluate()
 
     @property
@@ -223,10 +224,13 @@ class Trainer:
         self.parts.progress.show({name: metrics[name] for name in _SHOWN if name in metrics})
 
     def _evaluate(self) -> None:
+        if self._stopping:
+            return
         self.parts.progress.phase("evaluating")
         evaluation = self.parts.evaluate(self.counters)
         if evaluation is None:
             return
+        self._evaluated_at = self.counters.env_steps
         metrics = evaluation.metrics()
         self.parts.tracker.log(metrics, self.counters)
         score = metrics["eval/return_mean"]
