@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,19 @@ _INFO_TYPES = (bool, int, float, str, np.bool_, np.integer, np.floating)
 
 class EnvContractError(Exception):
     """An environment returned what its own spaces, or the backend contract, do not allow."""
+
+
+class _Row(NamedTuple):
+    """One element of each parallel array of `Rows`, by its name there."""
+
+    slot: int
+    reward: float
+    terminated: bool
+    truncated: bool
+    is_first: bool
+    episode: int
+    step_in_episode: int
+    status: int
 
 
 def batch_bytes(leaves: tuple[spaces.Leaf, ...], num_rows: int) -> int:
@@ -44,14 +57,7 @@ class RowWriter:
 
     def begin(self) -> None:
         """Forget the rows of the call before."""
-        self._slot: list[int] = []
-        self._reward: list[float] = []
-        self._terminated: list[bool] = []
-        self._truncated: list[bool] = []
-        self._first: list[bool] = []
-        self._episode: list[int] = []
-        self._step: list[int] = []
-        self._status: list[int] = []
+        self._rows: list[_Row] = []
         self._info: dict[str, tuple[list[int], list[Any]]] = {}
         self._errors: list[messages.SlotError] = []
 
@@ -76,23 +82,25 @@ class RowWriter:
         self._store(result.obs)
         if result.info:
             self._note(result.info)
-        self._append(
-            slot,
-            reward,
-            bool(result.terminated) and not first,
-            bool(result.truncated) and not first,
-            first,
-            episode,
-            step,
-            status,
+        self._rows.append(
+            _Row(
+                slot,
+                reward,
+                bool(result.terminated) and not first,
+                bool(result.truncated) and not first,
+                first,
+                episode,
+                step,
+                status,
+            )
         )
 
     def add_failed(self, slot: int, *, episode: int) -> None:
         """Add a row of zeros for a slot that was given up."""
-        row = len(self._slot)
+        row = len(self._rows)
         for buffer in self._buffers:
             buffer[row] = "" if buffer.dtype == tensors.TEXT else 0
-        self._append(slot, 0.0, False, False, False, episode, 0, messages.SLOT_FAILED)
+        self._rows.append(_Row(slot, 0.0, False, False, False, episode, 0, messages.SLOT_FAILED))
 
     def add_error(self, slot: int, reason: str, message: str) -> None:
         """Say what happened to `slot`."""
@@ -100,16 +108,10 @@ class RowWriter:
 
     def write(self, rows: messages.Rows) -> None:
         """Put everything added since `begin` into the empty message `rows`."""
-        count = len(self._slot)
-        rows.slot.extend(self._slot)
+        for name, column in zip(_Row._fields, zip(*self._rows, strict=True), strict=True):
+            getattr(rows, name).extend(column)
+        count = len(self._rows)
         rows.obs.extend([tensors.encode(buffer[:count]) for buffer in self._buffers])
-        rows.reward.extend(self._reward)
-        rows.terminated.extend(self._terminated)
-        rows.truncated.extend(self._truncated)
-        rows.is_first.extend(self._first)
-        rows.episode.extend(self._episode)
-        rows.step_in_episode.extend(self._step)
-        rows.status.extend(self._status)
         for key, (indices, values) in self._info.items():
             rows.info.add(key=key, rows=indices, values=tensors.encode(_column(values)))
         rows.errors.extend(self._errors)
@@ -119,7 +121,7 @@ class RowWriter:
             raise EnvContractError(
                 f"an observation must be a list of {len(self._leaves)} arrays, one per leaf"
             )
-        row = len(self._slot)
+        row = len(self._rows)
         for leaf, buffer, value in zip(self._leaves, self._buffers, obs, strict=True):
             path, shape, dtype = leaf
             array = np.asarray(value)
@@ -139,31 +141,11 @@ class RowWriter:
                 raise EnvContractError(
                     f"info {key!r} is a {type(value).__name__}: only numbers, bools and strings"
                 )
-        row = len(self._slot)
+        row = len(self._rows)
         for key, value in info.items():
             indices, values = self._info.setdefault(key, ([], []))
             indices.append(row)
             values.append(value)
-
-    def _append(
-        self,
-        slot: int,
-        reward: float,
-        terminated: bool,
-        truncated: bool,
-        first: bool,
-        episode: int,
-        step: int,
-        status: int,
-    ) -> None:
-        self._slot.append(slot)
-        self._reward.append(reward)
-        self._terminated.append(terminated)
-        self._truncated.append(truncated)
-        self._first.append(first)
-        self._episode.append(episode)
-        self._step.append(step)
-        self._status.append(status)
 
 
 def _text(path: str, array: np.ndarray) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
@@ -164,7 +164,7 @@ class EnvService:
 
         return handle
 
-    def _refuse(self, refused: Refused, request: Any, context: grpc.ServicerContext) -> bytes:
+    def _refuse(self, refused: Refused, request: Any, context: grpc.ServicerContext) -> NoReturn:
         _LOG.debug("refused: %s: %s", refused.reason, refused.message)
         detail = error_detail(
             refused.reason,
