@@ -1,0 +1,90 @@
+"""Rows that can be told apart, and the plain lists that a replay is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from wmrun.replay.rows import RowSpec, row_spec
+from wmrun.replay.storage import Replay
+
+IMAGE = (20, 20, 3)
+
+
+def spec() -> RowSpec:
+    return row_spec({"image": (IMAGE, np.uint8), "vector": ((3,), np.float32)}, action_size=2)
+
+
+@dataclass(frozen=True)
+class Transitions:
+    obs: dict[str, np.ndarray]
+    action: np.ndarray
+    reward: np.ndarray
+    is_first: np.ndarray
+    is_last: np.ndarray
+    is_terminal: np.ndarray
+    broken: tuple[int, ...] = ()
+
+
+def transitions(number: int, num_envs: int, broken: Iterable[int] = ()) -> Transitions:
+    """Rows whose every value is drawn from a generator seeded with `number`."""
+    rng = np.random.default_rng(number)
+    image = rng.integers(0, 256, (num_envs, *IMAGE), dtype=np.uint8)
+    vector = rng.standard_normal((num_envs, 3)).astype(np.float32)
+    flags = rng.random((3, num_envs)) < 0.2
+    return Transitions(
+        obs={"image": image, "vector": vector},
+        action=rng.standard_normal((num_envs, 2)).astype(np.float32),
+        reward=rng.standard_normal(num_envs).astype(np.float32),
+        is_first=flags[0],
+        is_last=flags[1],
+        is_terminal=flags[2],
+        broken=tuple(broken),
+    )
+
+
+@dataclass
+class Stream:
+    """All rows of all slots, kept for ever: `rows[index][key]` is `[N, ...]`."""
+
+    rows: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+    def append(self, t: Transitions) -> None:
+        for slot in t.broken if self.rows else ():
+            self.rows[-1]["is_last"][slot] = True
+        flags = {"is_first": t.is_first, "is_last": t.is_last.copy(), "is_terminal": t.is_terminal}
+        self.rows.append({**t.obs, "action": t.action, "reward": t.reward, **flags})
+
+    def copy(self) -> Stream:
+        return Stream([{**row, "is_last": row["is_last"].copy()} for row in self.rows])
+
+    def window(self, slot: int, start: int, length: int) -> dict[str, np.ndarray]:
+        rows = self.rows[start : start + length]
+        return {key: np.stack([row[key][slot] for row in rows]) for key in rows[0]}
+
+
+def fill(replay: Replay, count: int) -> Stream:
+    stream = Stream()
+    for number in range(count):
+        rows = transitions(number, replay.num_envs)
+        replay.append(rows)
+        stream.append(rows)
+    return stream
+
+
+def assert_holds(replay: Replay, stream: Stream, length: int) -> None:
+    """Read every window of `length` rows, one by one, and compare it with the stream."""
+    starts = np.arange(replay.start, replay.stop - length + 1)
+    for slot in range(replay.num_envs):
+        batch = replay.read(np.full(len(starts), slot), starts, length)
+        for b, start in enumerate(starts.tolist()):
+            for key, expected in stream.window(slot, start, length).items():
+                assert batch[key].dtype == np.dtype(spec()[key][1])
+                np.testing.assert_array_equal(batch[key][b], expected, f"{key} {slot} {start}")
+
+
+def open_replay(directory: Path, capacity: int, num_envs: int, spare: int = 0) -> Replay:
+    return Replay(directory, spec(), capacity=capacity, num_envs=num_envs, spare=spare)
