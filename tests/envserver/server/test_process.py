@@ -37,7 +37,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     module = "tests.envserver.server.process_backend"
     install(tmp_path / "site", "talkative", {"talkative": f"{module}:TalkativeBackend"})
     path = os.pathsep.join([str(tmp_path / "site"), str(ROOT)])
-    return os.environ | {"PYTHONPATH": path, "TMPDIR": "/tmp"}
+    return os.environ | {"PYTHONPATH": path}
 
 
 @pytest.fixture
