@@ -155,7 +155,7 @@ class EnvPool:
         What was up when it raises is left for `close`.
         """
         config = self._config.server
-        address, renderer = config.address, None
+        address = config.address
         if address is None:
             patience_s = config.start_timeout_s
             self._server = start_server(
@@ -164,7 +164,7 @@ class EnvPool:
                 log=self._log,
                 timeout_s=config.start_timeout_s,
             )
-            address, renderer = self._server.address, self._server.ready.renderer
+            address = self._server.address
         try:
             self._session = EnvSession(
                 address,
@@ -181,7 +181,7 @@ class EnvPool:
                 raise
             raise EnvServerLost(unreachable.message) from None
         self._times_opened += 1
-        return self._accept(replace(self._session.spec, renderer=renderer))
+        return self._accept(self._session.spec)
 
     def _accept(self, spec: EnvSpec) -> EnvSpec:
         if self._spec is not None and self._spec.spec_hash != spec.spec_hash:

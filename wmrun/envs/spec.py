@@ -26,7 +26,7 @@ class EnvSpec:
     """`reset` accepts seeds, not only the opening of the session."""
     spec_hash: str
     """SHA-256 of both spaces: equal hashes, equal spaces."""
-    renderer: str | None = None
+    renderer: str | None
     """What draws the images (egl, osmesa, glfw), where the server says so."""
 
 
@@ -41,4 +41,5 @@ def read_spec(reply: messages.OpenSessionReply) -> EnvSpec:
         deterministic=reply.deterministic,
         seeds_per_reset=reply.seed_scope == messages.SEED_PER_RESET,
         spec_hash=reply.spec_hash,
+        renderer=reply.renderer or None,
     )

@@ -35,7 +35,6 @@ class ReadyLine:
     pid: int
     instance_id: str
     protocol: str
-    renderer: str | None
 
 
 class ServerProcess:
@@ -176,7 +175,6 @@ def _parse_ready(line: bytes) -> ReadyLine | None:
             pid=said["pid"],
             instance_id=said["instance_id"],
             protocol=said["protocol"],
-            renderer=said.get("renderer"),
         )
     except (ValueError, KeyError, TypeError):
         return None

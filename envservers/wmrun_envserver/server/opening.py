@@ -132,6 +132,7 @@ class Opener:
             max_episode_steps=traits.max_episode_steps,
             deterministic=traits.deterministic,
             max_message_bytes=self._limits.max_message_bytes,
+            renderer=self._backend.family().renderer or "",
         )
 
     def _prepare(self, env_id: str, config: dict[str, Any]) -> EnvTraits:

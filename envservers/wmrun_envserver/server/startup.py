@@ -66,7 +66,7 @@ def _serve(options: ServeOptions, backend: Backend, address: Address, ready_fd: 
     signals = _catch_signals()
     server.start()
     _LOG.info("serving %s at %s, pid %d", options.backend, server.address, os.getpid())
-    _announce(server, options.backend, backend, ready_fd)
+    _announce(server, options.backend, ready_fd)
     _LOG.info("%s: draining", _await_signal(signals).name)
     if server.drain(GRACE_S):
         _LOG.info("stopped")
@@ -132,14 +132,13 @@ def _await_signal(reader: int) -> signal.Signals:
     return signal.Signals(number)
 
 
-def _announce(server: EnvServer, name: str, backend: Backend, ready_fd: int) -> None:
+def _announce(server: EnvServer, name: str, ready_fd: int) -> None:
     line = {
         "address": str(server.address),
         "pid": os.getpid(),
         "instance_id": server.instance_id,
         "protocol": f"{PROTOCOL_MAJOR}.{PROTOCOL_MINOR}",
         "backend": name,
-        "renderer": backend.family().renderer,
     }
     try:
         os.write(ready_fd, json.dumps(line).encode() + b"\n")

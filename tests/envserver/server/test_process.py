@@ -84,7 +84,6 @@ def test_the_ready_line_says_where_and_who_and_the_socket_is_private(launch):
         "instance_id": info.instance_id,
         "protocol": "1.0",
         "backend": "talkative",
-        "renderer": None,
     }
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
