@@ -55,9 +55,11 @@ class Adam:
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(aligned)))
         finite = torch.isfinite(norm if loss is None else norm + loss)
         self._steps += 1
-        # torch's fused kernel adds eps to sqrt(v / (1-β2^t)), decays by lr·weight_decay, divides
-        # gradients by grad_scale, and changes nothing where found_inf is set: no device sync.
-        torch._fused_adamw_(
+        if self._weight_decay:
+            torch._foreach_mul_(self._parameters, 1 - self._weight_decay * finite)
+        # torch's fused kernel adds eps to sqrt(v / (1-β2^t)), divides gradients by grad_scale, and
+        # changes nothing where found_inf is set: no device sync.
+        torch._fused_adam_(
             self._parameters,
             aligned,
             self._m,
@@ -67,7 +69,7 @@ class Adam:
             lr=self._lr,
             beta1=BETAS[0],
             beta2=BETAS[1],
-            weight_decay=self._weight_decay / self._lr,
+            weight_decay=0.0,
             eps=self._eps / (1 - BETAS[1] ** self._steps) ** 0.5,
             amsgrad=False,
             maximize=False,

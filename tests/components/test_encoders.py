@@ -1,0 +1,112 @@
+"""Encoders: spatial chains, routing by key, and what they say of observations they cannot take."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from wmrun_envserver.wire.spaces import Box, Discrete, Space
+
+from wmrun.encoders.cnn import CnnEncoder
+from wmrun.encoders.mlp import MlpEncoder
+from wmrun.encoders.multi import MultiEncoder
+from wmrun.errors import ComponentError
+
+IMAGE, VECTOR = Box((64, 64, 3), "uint8"), Box((4,))
+
+
+def test_cnn_spatial_chain() -> None:
+    encoder = CnnEncoder({"image": IMAGE}, depth=2)
+    x, sides = torch.zeros(1, 3, 64, 64), [64]
+    for layer in encoder.convs:
+        x = layer(x)
+        sides.append(x.shape[-1])
+    assert sides == [64, 31, 14, 6, 2]
+    assert x.shape[1] == 16
+
+
+def test_cnn_embed_size_of_the_published_agents_is_1536() -> None:
+    assert CnnEncoder({"image": IMAGE}).embed_size == 1536
+
+
+@pytest.mark.parametrize(("height", "width"), [(46, 46), (64, 96), (100, 84)])
+def test_cnn_takes_any_image_with_sides_of_46_or_more(height: int, width: int) -> None:
+    encoder = CnnEncoder({"image": Box((height, width, 1), "uint8")}, depth=1)
+    embed = encoder({"image": torch.zeros(2, 3, height, width, 1, dtype=torch.uint8)})
+    assert embed.shape == (2, 3, encoder.embed_size)
+
+
+def test_cnn_concatenates_images_in_the_order_of_the_observation_space() -> None:
+    gray = Box((64, 64, 1), "uint8")
+    encoder = CnnEncoder({"zebra": gray, "ant": gray}, depth=1)
+    light, dark = torch.full((1, 64, 64, 1), 255, dtype=torch.uint8), torch.zeros(1, 64, 64, 1)
+    with torch.no_grad():
+        encoder.convs[0].conv.weight[:, 1] = 0
+    dark = dark.to(torch.uint8)
+    first = encoder({"ant": dark, "zebra": light})
+    assert torch.equal(first, encoder({"ant": light, "zebra": light}))
+    assert not torch.equal(first, encoder({"ant": light, "zebra": dark}))
+
+
+def test_multi_routes_images_and_vectors_whatever_their_order() -> None:
+    encoder = MultiEncoder(
+        {"position": VECTOR, "image": IMAGE, "velocity": VECTOR},
+        image={"type": "cnn", "depth": 2},
+        vector={"type": "mlp", "layers": 1, "units": 7},
+    )
+    assert encoder.embed_size == 64 + 7
+    assert encoder.parts[1].mlp[0].dense.in_features == 8
+
+
+def test_multi_with_vectors_alone_has_no_image_encoder() -> None:
+    encoder = MultiEncoder({"vector": VECTOR}, vector={"type": "mlp", "layers": 1, "units": 7})
+    assert encoder.embed_size == 7
+
+
+def test_cnn_says_what_to_do_about_a_vector() -> None:
+    with pytest.raises(ComponentError) as caught:
+        CnnEncoder({"image": IMAGE, "vector": VECTOR})
+    assert caught.value.message == (
+        "the cnn encoder takes uint8 images of shape [H, W, C], "
+        "but observation 'vector' is a Box float32 [4]"
+    )
+    assert caught.value.hint == (
+        "Set agent.encoder.type: mlp if 'vector' is all there is, agent.encoder.type: multi for "
+        "images and vectors together, or leave one of them out with env.image: null or "
+        "env.vector: false."
+    )
+
+
+def test_mlp_says_what_to_do_about_an_image() -> None:
+    with pytest.raises(ComponentError, match=r"Set agent\.encoder\.type: cnn if 'image'"):
+        MlpEncoder({"image": IMAGE})
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (Discrete(5), "Discrete(5)"),
+        (Box((64, 64, 3), "float32"), "Box float32 [64, 64, 3]"),
+        (Box((2, 3)), "Box float32 [2, 3]"),
+    ],
+)
+@pytest.mark.parametrize("encoder", [CnnEncoder, MlpEncoder, MultiEncoder])
+def test_observations_for_no_built_in_network(encoder: type, space: Space, words: str) -> None:
+    with pytest.raises(ComponentError) as caught:
+        encoder({"odd": space})
+    assert f"cannot use observation 'odd', a {words}" in caught.value.message
+    assert "env.options" in caught.value.hint
+
+
+def test_cnn_says_which_sizes_fit() -> None:
+    with pytest.raises(ComponentError) as caught:
+        CnnEncoder({"image": Box((64, 45, 3), "uint8")})
+    assert caught.value.message == (
+        "the cnn encoder shrinks images with four convolutions and needs sides of at least 46 "
+        "pixels, but 'image' is 64x45"
+    )
+    assert "env.image.size: [64, 64]" in caught.value.hint
+
+
+def test_cnn_refuses_images_of_different_sizes() -> None:
+    with pytest.raises(ComponentError, match="left is 64x64, right is 64x80"):
+        CnnEncoder({"left": IMAGE, "right": Box((64, 80, 3), "uint8")})
