@@ -11,11 +11,19 @@ from wmrun.errors import EnvError
 
 
 def test_box_is_flattened_in_row_major_order() -> None:
-    adapter = ActionAdapter(spaces.Box((2, 3), low=-1, high=1))
+    adapter = ActionAdapter(spaces.Box((2, 3), low=-20, high=20))
     assert (adapter.size, adapter.discrete) == (6, False)
     (action,) = adapter.to_env(np.arange(12, dtype=np.float32).reshape(2, 6))
     assert action.dtype == np.float32
     assert action.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
+
+
+def test_actions_are_clipped_to_the_bounds_unless_that_is_turned_off() -> None:
+    space = spaces.Box((2,), low=-1, high=1)
+    (clipped,) = ActionAdapter(space).to_env(np.array([[-3.0, 0.5]], np.float32))
+    assert clipped.tolist() == [[-1.0, 0.5]]
+    (unclipped,) = ActionAdapter(space, clip=False).to_env(np.array([[-3.0, 0.5]], np.float32))
+    assert unclipped.tolist() == [[-3.0, 0.5]]
 
 
 def test_box_without_dimensions_is_one_number() -> None:

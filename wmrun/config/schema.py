@@ -122,7 +122,7 @@ class EnvConfig(Section):
     normalize_actions: bool = True
     """Offer bounded actions as [-1, 1] and rescale them in the server."""
     clip_actions: bool = True
-    """Clip actions to their bounds in the server; otherwise one outside is an error."""
+    """Clip actions to their bounds; otherwise one outside is an error."""
     options: dict[str, Any] = {}
     """Options of the env family, checked by the server."""
     server: ServerConfig = ServerConfig()

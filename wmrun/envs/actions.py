@@ -13,7 +13,8 @@ from wmrun.errors import EnvError
 class ActionAdapter:
     """Presents an action space as vectors of `A` numbers: a flattened Box, or one-hot for Discrete.
 
-    Raises `EnvError` naming the space for any other kind.
+    With `clip`, what is sent lies within the bounds of a Box; otherwise the server refuses what
+    does not. Raises `EnvError` naming the space for any other kind.
     """
 
     size: int
@@ -21,7 +22,7 @@ class ActionAdapter:
     discrete: bool
     """Actions are one-hot."""
 
-    def __init__(self, act_space: spaces.Space) -> None:
+    def __init__(self, act_space: spaces.Space, *, clip: bool = True) -> None:
         leaves = spaces.leaves(act_space)
         space = leaves[0].space if len(leaves) == 1 else act_space
         if not isinstance(space, (spaces.Box, spaces.Discrete)):
@@ -30,21 +31,23 @@ class ActionAdapter:
                 hint="Choose a task with such a space, or wrap the environment in its backend.",
             )
         self._space = space
+        self._clip = clip
         self.discrete = isinstance(space, spaces.Discrete)
         self.size = space.n if isinstance(space, spaces.Discrete) else prod(space.shape)
 
     def to_env(self, action: np.ndarray) -> list[np.ndarray]:
         """Convert the policy's actions `[N, A]` into the action space's one array `[N, ...]`.
 
-        Integer Boxes get the nearest integer in bounds; other bounds are the environment's to
-        enforce.
+        Integer Boxes get the nearest integer.
         """
         space = self._space
         if isinstance(space, spaces.Discrete):
             return [(action.argmax(axis=-1) + space.start).astype(space.dtype)]
         values = action.reshape(len(action), *space.shape)
         if space.dtype.kind != "f":
-            values = np.clip(np.rint(values), space.low, space.high)
+            values = np.rint(values)
+        if self._clip:
+            values = np.clip(values, space.low, space.high)
         return [values.astype(space.dtype)]
 
     def random(self, rng: np.random.Generator, n: int) -> np.ndarray:

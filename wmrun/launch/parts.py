@@ -71,7 +71,8 @@ def open_envs(
     if pool_state is not None:
         pool.load(pool_state)
     with pool:
-        yield OpenEnvs(pool.spec, Driver(pool, ActionAdapter(pool.spec.act_space)), pool.save)
+        adapter = ActionAdapter(pool.spec.act_space, clip=config.env.clip_actions)
+        yield OpenEnvs(pool.spec, Driver(pool, adapter), pool.save)
 
 
 def build_agent(config: Config, spec: EnvSpec, device: torch.device) -> Agent:
