@@ -257,8 +257,9 @@ class DreamerV2(Agent):
                 through_dynamics=through,
             )
             with torch.set_grad_enabled(through):
-                reward = model.reward_head(trajectory.feat[:-1]).mean
-                discount = self._imagined_discount(trajectory.feat[:-1], is_terminal.flatten())
+                # Slicing what heads put out is cheaper, in the backward pass, than what they take.
+                reward = model.reward_head(trajectory.feat).mean[:-1]
+                discount = self._imagined_discount(trajectory.feat, is_terminal.flatten())[:-1]
                 value = self.slow_critic(trajectory.feat).mean
                 returns = lambda_return(reward, discount, value, self._return_lambda)
         weight = discount_weights(discount.detach())
@@ -286,14 +287,15 @@ class DreamerV2(Agent):
         }
 
     def _imagined_discount(self, feat: Tensor, is_terminal: Tensor) -> Tensor:
-        """Return the discount `[H, N]` of what follows each state; the start's is the true one
-        where modelled.
+        """Return the discount `[H+1, N]` of what follows each state of `feat` `[H+1, N, F]`.
+
+        That of the start states is known from `is_terminal` `[N]` where the others are predicted.
         """
         if self.world_model.continue_head is None:
             return torch.full(feat.shape[:-1], self._discount, device=feat.device)
-        predicted = self.world_model.continue_head(feat[1:]).mean
+        predicted = self.world_model.continue_head(feat).mean
         start = self._discount * (~is_terminal).to(predicted.dtype)
-        return torch.cat([start[None], predicted])
+        return torch.cat([start[None], predicted[1:]])
 
 
 def _actor_gradient(
