@@ -80,11 +80,16 @@ def test_names_are_followed_into_other_modules(install: Install) -> None:
 
                 class Part(Parent):
                     pass
+
+                class Other:
+                    def __init__(self, *, act: Act = BEST): ...
+                from elsewhere import BEST
             """,
             "elsewhere": """
                 from typing import Literal
                 raise RuntimeError("not to be imported")
                 Act = Literal["elu", "silu"]
+                BEST: Act = "silu"
 
                 class Base:
                     def __init__(self, *, act: Act = "elu"): ...
@@ -95,6 +100,8 @@ def test_names_are_followed_into_other_modules(install: Install) -> None:
     assert option.type == Literal["elu", "silu"]
     assert option.path is not None
     assert option.path.name == "elsewhere.py"
+    (option,) = read_signature("parts", "Other").options
+    assert (option.type, option.default) == (Literal["elu", "silu"], "silu")
 
 
 def test_a_class_without_a_constructor_has_no_options(parts: Callable[[str], None]) -> None:

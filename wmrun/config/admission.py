@@ -37,7 +37,9 @@ class Member:
 
     @property
     def is_section(self) -> bool:
-        return inspect.isclass(self.type) and issubclass(self.type, Section)
+        # Python 3.10 takes `dict[str, int]` for a class, too.
+        is_class = get_origin(self.type) is None and inspect.isclass(self.type)
+        return is_class and issubclass(self.type, Section)
 
     def admits(self, node: Node) -> bool:
         """Return whether the node has the right shape, leaving range and content open."""

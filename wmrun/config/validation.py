@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from collections.abc import Mapping as Dict
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from wmrun.config.admission import Member, kind_of, members, words
 from wmrun.config.defaults import with_default
@@ -68,7 +68,7 @@ class Validator:
                 self._report(item, node, path, place)
         return None
 
-    def _report(self, error: Dict[str, Any], node: Mapping, path: str, place: Place) -> None:
+    def _report(self, error: ErrorDetails, node: Mapping, path: str, place: Place) -> None:
         """Record what pydantic found: values that are at odds with each other, or not finite."""
         keys = [str(part) for part in error["loc"]] + error.get("ctx", {}).get("key", "").split(".")
         keys = [key for key in keys if key]
@@ -87,10 +87,8 @@ class Validator:
         misspelt = self._check_keys(node, keys, path, label, see)
         values: dict[str, Any] = {"type": name}
         for option in options:
-            entry, inner = (
-                with_default(option, node.entries.get(option.name)),
-                _join(path, option.name),
-            )
+            inner = _join(path, option.name)
+            entry = with_default(option, node.entries.get(option.name))
             if entry is not None:
                 values[option.name] = self._value(option.type, (), entry, inner)
             elif option.name not in misspelt:
@@ -135,7 +133,7 @@ class Validator:
         return None
 
     def _check_keys(
-        self, node: Mapping, keys: Dict[str, Key], path: str, label: str, see: str
+        self, node: Mapping, keys: dict[str, Key], path: str, label: str, see: str
     ) -> set[str | None]:
         """Record unknown keys, and return the keys that they seem to be misspellings of."""
         known = tuple(keys)
@@ -237,9 +235,9 @@ def _place_of(node: Node, keys: list[str], place: Place) -> Place:
 def _is_a(node: Node) -> str:
     if not isinstance(node, Scalar):
         return f"is {kind_of(node)}"
-    return (
-        "null is not allowed" if node.value is None else f"{quoted(node.value)} is {kind_of(node)}"
-    )
+    if node.value is None:
+        return "null is not allowed"
+    return f"{quoted(node.value)} is {kind_of(node)}"
 
 
 def _join(*parts: str) -> str:

@@ -131,12 +131,18 @@ def _read_option(
 ) -> Option:
     try:
         annotation = Any if argument.annotation is None else from_source(argument.annotation, scope)
-        value = None if default is None else ast.literal_eval(default)
+        value = None if default is None else _literal(default, scope)
     except (UnreadableAnnotation, ValueError, SyntaxError) as error:
         raise UnreadableSource(f"{scope.path}:{argument.lineno}: {argument.arg}") from error
     return Option(
         argument.arg, annotation, default is None, value, text, scope.path, argument.lineno
     )
+
+
+def _literal(node: ast.expr, scope: ModuleSource) -> Any:
+    """Return the value of a literal, or of the constant that a name stands for."""
+    found = scope.alias(node.id) if isinstance(node, ast.Name) else None
+    return _literal(*found) if found is not None else ast.literal_eval(node)
 
 
 def _is_context(name: str, required: bool) -> bool:
