@@ -50,8 +50,6 @@ class ReplayLife(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 30), broken=st.sets(st.integers(0, 2)))
     def append(self, count: int, broken: set[int]) -> None:
-        now = len(self.stream.rows)
-        self.checkpoints = [c for c in self.checkpoints if len(c.stream.rows) <= now]
         for _ in range(count):
             self.number += 1
             rows = transitions(self.number, self.num_envs, (s for s in broken if s < self.num_envs))
@@ -76,6 +74,8 @@ class ReplayLife(RuleBasedStateMachine):
             self.replay = self.open()
         self.replay.load(checkpoint.state)
         self.stream = checkpoint.stream.copy()
+        now = len(self.stream.rows)
+        self.checkpoints = [c for c in self.checkpoints if len(c.stream.rows) <= now]
         surviving = checkpoint.furthest - self.slot_capacity - self.spare
         latest_start = min(max(checkpoint.start, surviving), self.replay.stop)
         assert checkpoint.start <= self.replay.start <= latest_start
@@ -99,5 +99,5 @@ class ReplayLife(RuleBasedStateMachine):
 
 TestReplayLife = ReplayLife.TestCase
 TestReplayLife.settings = settings(
-    max_examples=60, stateful_step_count=20, deadline=None, derandomize=True
+    max_examples=30, stateful_step_count=15, deadline=None, derandomize=True
 )

@@ -83,7 +83,7 @@ def test_an_episode_cut_after_the_checkpoint_is_whole_again_on_load(tmp_path: Pa
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 64])
-@pytest.mark.parametrize("extra", range(1, 14))
+@pytest.mark.parametrize("extra", [1, 2, 3, 4, 13])
 def test_rows_overwritten_after_the_checkpoint_are_missing_after_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk_rows: int, extra: int
 ):

@@ -45,7 +45,8 @@ class Replay:
         self._stride = _stride(self.slot_capacity)
         self._stop = 0
         self._floor = 0
-        self._recording = False
+        self._begun = False
+        self._ends_to_restore: list[bool] = []
         self._open(_ring_rows(capacity, num_envs, spare), capacity)
 
     @staticmethod
@@ -87,6 +88,7 @@ class Replay:
             "is_terminal": rows.is_terminal,
         }
         self._check(values)
+        self._begin()
         self._reserve()
         if self._stop > self.start:
             for slot in rows.broken:
@@ -111,6 +113,7 @@ class Replay:
         self, out: Mapping[str, np.ndarray], slots: np.ndarray, starts: np.ndarray
     ) -> None:
         """Fill `out` (from `empty_batch`) with the windows of `read`."""
+        self._begin()
         batch_size, length = out["reward"].shape
         inside = (starts >= self.start) & (starts + length <= self._stop)
         assert inside.all(), f"{starts[~inside]} + {length} outside {self.start}..{self._stop}"
@@ -128,6 +131,7 @@ class Replay:
 
     def save(self) -> dict[str, Any]:
         """Return the cursors as JSON, after every row they speak of has reached the disk."""
+        self._begin()
         self.flush()
         self._marks.put(saved=max(self._marks.saved, self._stop))
         slots = range(self.num_envs if self._stop > self.start else 0)
@@ -137,6 +141,7 @@ class Replay:
     def load(self, state: Mapping[str, Any]) -> None:
         """Go back to the rows that existed at `save`, less those overwritten since then.
 
+        With the first use after this, checkpoints of more rows than this one become void.
         Raises `ReplayError` when this directory never held the rows of that checkpoint.
         """
         stop = state["stop"]
@@ -147,14 +152,12 @@ class Replay:
                 f"{state['num_envs']}.",
                 hint="Put the replay directory of that run back, or start a new run.",
             )
-        self._recording = False
         self._stop = stop
         for file in self._files:
             file.seek(stop)
         self._floor = min(stop, self._marks.lost)
-        if stop > self.start:
-            for slot, is_last in enumerate(state["is_last"]):
-                self._set_last(slot, is_last)
+        self._ends_to_restore = state["is_last"] if stop > self.start else []
+        self._begun = False
 
     def flush(self) -> None:
         """Return when every appended row has reached the disk."""
@@ -211,17 +214,22 @@ class Replay:
                     f"{(self.num_envs, *shape)}"
                 )
 
+    def _begin(self) -> None:
+        """Take back, once, what an abandoned continuation did beyond the rows that were loaded."""
+        if self._begun:
+            return
+        self._begun = True
+        lost, saved = min(self._marks.lost, self._stop), min(self._marks.saved, self._stop)
+        self._marks.put(lost=lost, saved=saved)
+        for slot, is_last in enumerate(self._ends_to_restore):
+            self._set_last(slot, is_last)
+
     def _reserve(self) -> None:
         """Note durably what the next row destroys, before it does.
 
         It is noted a stride ahead, so that the wait for the disk is rare. The ring is longer by
         that stride, so that no row of a checkpoint is given up for it.
         """
-        if not self._recording:
-            # What an abandoned continuation wrote or destroyed beyond this point is void.
-            lost, saved = min(self._marks.lost, self._stop), min(self._marks.saved, self._stop)
-            self._marks.put(lost=lost, saved=saved)
-            self._recording = True
         destroyed = self._stop + 1 - self._ring_rows
         if destroyed > self._marks.lost:
             self._marks.put(lost=destroyed + self._stride - 1)
