@@ -38,4 +38,19 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[N, C, H, W]` to `[N, C', H', W']`."""
-        return self.act(channels_first(self.norm(channels_last(self.conv(x)))))
+        if isinstance(self.conv, nn.ConvTranspose2d) and x.shape[-2:] == (1, 1):
+            maps = _deconv_point(x.flatten(1), self.conv)
+        else:
+            maps = self.conv(x)
+        return self.act(channels_first(self.norm(channels_last(maps))))
+
+
+def _deconv_point(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+    """Apply a transposed convolution to 1x1 maps `[N, C]`, where it is a matrix product.
+
+    As a convolution, the decoder's first layer took half of the decoder's time on a CPU.
+    """
+    assert layer.bias is not None
+    kernel = layer.weight.permute(0, 2, 3, 1)
+    maps = (x @ kernel.flatten(1)).unflatten(-1, kernel.shape[1:])
+    return channels_first(maps + layer.bias)
