@@ -41,8 +41,9 @@ class State(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """A sequence seen through the model: states and the statistics of posterior and prior, all `[B,
-    T, ...]`.
+    """A sequence seen through the model.
+
+    States and the statistics of posterior and prior, all `[B, T, ...]`.
     """
 
     state: State
@@ -126,8 +127,7 @@ class RSSM(nn.Module):
     def imagine(
         self, start: State, policy: Callable[[Tensor, int], Tensor], noise: Tensor
     ) -> tuple[State, Tensor]:
-        """Predict ahead of `start` `[N, ...]` without observations, for as many steps as `noise`
-        has rows.
+        """Predict ahead of `start` `[N, ...]`, one step for each row of `noise`.
 
         `policy(feat, step)` chooses the action `[N, A]` in a state. Returns the states `[H+1, N,
         ...]` with the start first, and the actions `[H, N, A]`, of which action h leads from state
@@ -143,8 +143,7 @@ class RSSM(nn.Module):
     def obs_step(
         self, state: State, action: Tensor, embed: Tensor, is_first: Tensor, noise: Tensor
     ) -> tuple[State, Tensor]:
-        """Return the next state `[N, ...]` and the posterior's statistics `[N, P]`, given its
-        observation.
+        """Return the next state `[N, ...]`, given its observation, and its posterior `[N, P]`.
 
         Where `is_first` `[N]`, `state` and `action` are zeroed before use.
         """
@@ -180,8 +179,9 @@ class Fit(NamedTuple):
     """How well the world model explains a batch."""
 
     losses: dict[str, Tensor]
-    """Scalar means over `[B, T]`, unscaled: one per observation key, "reward", "continue" if
-    modelled, and "kl".
+    """Scalar means over `[B, T]`, unscaled.
+
+    One per observation key, "reward", "kl" and, if it is modelled, "continue".
     """
     observed: Observed
     kl: Tensor
@@ -212,8 +212,10 @@ class WorldModel(nn.Module):
         self._detached_heads = detached_heads
 
     def fit(self, batch: Mapping[str, Tensor], noise: Tensor) -> Fit:
-        """Return the losses on a batch `[B, T, ...]` that holds the observation keys, `action`,
-        `is_first`, and the heads' targets `reward` and, where there is a continue head, `continue`.
+        """Return the losses on a batch `[B, T, ...]`.
+
+        It holds the observation keys, `action`, `is_first` and the heads' targets: `reward` and,
+        where there is a continue head, `continue`.
 
         Heads named in `detached_heads` ("decoder", "reward", "continue") learn, but do not shape
         the state.

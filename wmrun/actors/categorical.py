@@ -14,8 +14,9 @@ from wmrun.nn.observations import describe_space
 
 
 class CategoricalActor(Actor):
-    """Chooses among the actions of a Discrete space; samples are one-hot with straight-through
-    gradients.
+    """Chooses among the actions of a Discrete space.
+
+    Samples are one-hot with straight-through gradients.
 
     Args:
         layers: hidden layers.

@@ -16,8 +16,9 @@ from wmrun.nn.truncated_normal import TruncatedNormal
 
 
 class TruncatedNormalActor(Actor):
-    """Normals truncated to [-1, 1] with loc tanh(m) and scale 2·sigmoid(s/2) + min_std (V2
-    nets.py:376-383).
+    """Normals truncated to [-1, 1] (V2 nets.py:376-383).
+
+    loc is tanh(m) and scale 2·sigmoid(s/2) + min_std of the outputs m and s.
 
     A zero output means a scale of 1.1: almost uniform actions at the start.
 

@@ -19,8 +19,10 @@ ActorGradient = Literal["dynamics", "reinforce", "both"]
 
 @dataclass(frozen=True)
 class ActorObjective:
-    """What the actor maximises, plus `entropy_scale` times its entropy (V2 section 2.2;
-    agent.py:252-296).
+    """What the actor maximises (V2 section 2.2; agent.py:252-296).
+
+    All objectives are weighted by how likely a state still counts, and have `entropy_scale` times
+    the policy's entropy added.
 
     dynamics: the return, differentiated through the imagined dynamics. reinforce: log π(sg
     a)·sg(return - baseline). both: `mix` times the first plus `1 - mix` times the second, in which
@@ -69,8 +71,9 @@ class ActorObjective:
 def critic_loss(
     critic: Head, feat: Tensor, returns: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the scalar loss and the mean value of states `feat` `[H, N, F]` against `returns` `[H,
-    N]`.
+    """Return the scalar loss and the mean value.
+
+    States `feat` are `[H, N, F]`, `returns` and `weight` `[H, N]`.
 
     Gradients reach the critic only.
     """
@@ -80,11 +83,9 @@ def critic_loss(
 
 
 class SlowCopy:
-    """Overwrites `slow` with `live` at the first and then every `every`-th call (V2
-    agent.py:327-334).
+    """Copies `live` into `slow` at the first and every `every`-th call (V2 agent.py:327-334).
 
-    Until the first call, `slow` keeps its own initialisation: targets of the first update come from
-    it.
+    Until then `slow` keeps its own initialisation: targets of the first update come from it.
     """
 
     def __init__(self, live: nn.Module, slow: nn.Module, *, every: int) -> None:

@@ -33,8 +33,9 @@ from wmrun.world_model import RSSM, State, WorldModel
 
 
 class DreamerV2(Agent):
-    """Learns a world model with discrete latents and a policy inside it. Defaults are those of
-    `dmc_vision`.
+    """Learns a world model with discrete latents and a policy inside it.
+
+    Defaults are those of the original's `dmc_vision`.
 
     Args:
         encoder: from observations to embed.
@@ -222,8 +223,9 @@ class DreamerV2(Agent):
         return data
 
     def _update_model(self, data: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], State]:
-        """Take a step on the world model; return metrics and the posterior states `[B·T, ...]`
-        before the step.
+        """Take a step on the world model.
+
+        Returns metrics and the posterior states `[B·T, ...]` from before the step.
         """
         batch, time = data["is_first"].shape
         rssm = self.world_model.rssm
@@ -243,9 +245,7 @@ class DreamerV2(Agent):
         return metrics, fit.observed.state.detach().flatten()
 
     def _update_behaviour(self, start: State, is_terminal: Tensor) -> dict[str, Tensor]:
-        """Take a step on actor and critic, imagining ahead of `start` with the world model as it is
-        now.
-        """
+        """Take a step on actor and critic, imagining from `start` with the model as it is now."""
         model, through = self.world_model, self._objective.through_dynamics
         with frozen(model):
             trajectory = imagine(

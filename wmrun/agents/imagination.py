@@ -62,17 +62,13 @@ def first_rows(policy: ActionDistribution, count: int) -> ActionDistribution:
 
 
 def discount_weights(discount: Tensor) -> Tensor:
-    """Return w_t = Π_{i<t} d_i `[H, N]`, so w_0 = 1: how likely imagined state t is still part of
-    the episode.
-    """
+    """Return w_t = Π_{i<t} d_i `[H, N]`: how likely state t is still part of the episode."""
     return torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0)
 
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
-    """Record no gradients for the modules' parameters; gradients still pass through to their
-    inputs.
-    """
+    """Record no gradients for the modules' parameters; let them through to the inputs."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)

@@ -40,8 +40,9 @@ class Policy:
     def act(
         self, obs: Mapping[str, np.ndarray], is_first: np.ndarray, carry: Carry, mode: ActMode
     ) -> tuple[np.ndarray, Carry]:
-        """Return actions `[N, A]` and the next carry: the policy's mode in "eval", a sample in
-        "train".
+        """Return actions `[N, A]` and the next carry.
+
+        An action is the policy's mode in "eval" and a sample in "train".
         """
         rssm, device = self._world_model.rssm, self._generator.device
         shape = (len(is_first),)

@@ -46,8 +46,9 @@ def split(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Groups
 
 
 def restore_generator(generator: torch.Generator, state: Tensor) -> None:
-    """Continue the saved stream; a stream saved on another kind of device is replaced by one seeded
-    from it.
+    """Continue the saved stream.
+
+    One saved on another kind of device is replaced by a stream seeded from it.
     """
     if state.shape == generator.get_state().shape:
         generator.set_state(state.cpu())

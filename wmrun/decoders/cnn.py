@@ -21,8 +21,7 @@ SIDE: Final = 64
 
 
 class CnnDecoder(Decoder):
-    """A linear layer to a 1x1 map and four transposed convolutions to 64x64 pixels (V2
-    nets.py:236-281).
+    """A linear layer and four transposed convolutions to 64x64 pixels (V2 nets.py:236-281).
 
     The sides grow 1, 5, 13, 30, 64 with kernels 5, 5, 6, 6 and stride 2. Predicts means of
     unit-variance normals over pixels in [-0.5, 0.5]. Several images are split off the channels in

@@ -14,8 +14,9 @@ from wmrun.nn.observations import ObsSpace, vector_sizes
 
 
 class MlpDecoder(Decoder):
-    """A shared MLP and a linear layer per vector: means of unit-variance normals (V2
-    nets.py:283-293).
+    """A shared MLP and a linear layer per vector (V2 nets.py:283-293).
+
+    Predicts the means of unit-variance normals.
 
     Args:
         layers: shared hidden layers.

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 
 class Dynamics(nn.Module, ABC):
-    """The deterministic path of the world model, one step. Built as `cls(stoch_size, action_size,
-    **options)`.
+    """The deterministic path of the world model, one step.
+
+    Built as `cls(stoch_size, action_size, **options)`.
     """
 
     deter_size: int
@@ -17,6 +18,7 @@ class Dynamics(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
-        """Return the next `deter` `[N, D]` from `deter` `[N, D]`, flat `stoch` `[N, Z]` and
-        `action` `[N, A]`.
+        """Return the next `deter` `[N, D]`.
+
+        Takes `deter` `[N, D]`, flat `stoch` `[N, Z]` and `action` `[N, A]`.
         """

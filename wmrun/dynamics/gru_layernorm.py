@@ -11,8 +11,7 @@ from wmrun.nn.recurrent import LayerNormGRUCell
 
 
 class GruLayerNormDynamics(Dynamics):
-    """A dense layer on `[stoch, action]` and a GRU whose mixed gates are layer-normalised (V2
-    nets.py:139-146).
+    """A dense layer on `[stoch, action]`, then a layer-normalised GRU (V2 nets.py:139-146).
 
     Args:
         deter: size of the deterministic state (D).

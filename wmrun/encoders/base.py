@@ -19,6 +19,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
-        """Return `embed` `[..., E]` for observations as the environment sent them: images uint8
-        `[..., H, W, C]`.
+        """Return `embed` `[..., E]`.
+
+        Observations come as the environment sent them: images uint8 `[..., H, W, C]`.
         """

@@ -18,8 +18,9 @@ SMALLEST_SIDE = 46
 
 
 class CnnEncoder(Encoder):
-    """Four convolutions with kernel 4 and stride 2 without padding, flattened in H, W, C order (V2
-    nets.py:183-224).
+    """Four convolutions with kernel 4 and stride 2, flattened (V2 nets.py:183-224).
+
+    There is no padding; the order is H, W, C.
 
     Several images are concatenated on channels in the order of the observation space. 64 pixels
     shrink to 31, 14, 6 and 2; any image with sides of at least 46 pixels fits.

@@ -13,8 +13,9 @@ from wmrun.nn.observations import ObsSpace, vector_sizes
 
 
 class MlpEncoder(Encoder):
-    """An MLP on all vectors, concatenated in the order of the observation space (V2
-    nets.py:226-233).
+    """An MLP on all vectors (V2 nets.py:226-233).
+
+    They are concatenated in the order of the observation space.
 
     Args:
         layers: hidden layers; the output of the last one is the embedding.

@@ -17,8 +17,9 @@ from wmrun.registry import Component
 
 
 class MultiEncoder(Encoder):
-    """Sends images to one encoder and vectors to another and concatenates their embeddings, images
-    first.
+    """Sends images to one encoder and vectors to another.
+
+    Their embeddings are concatenated, images first.
 
     Args:
         image: encoder of all images.

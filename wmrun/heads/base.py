@@ -17,6 +17,4 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, feat: Tensor) -> Prediction:
-        """Return the prediction for `feat` `[..., F]`: its `mean` and its `loss(target)` are
-        `[...]`.
-        """
+        """Return the prediction for `feat` `[..., F]`; its `mean` and `loss` are `[...]`."""

@@ -1,5 +1,6 @@
-"""What heads, decoders and actors predict: small records of tensors with the few operations that
-training needs.
+"""What heads, decoders and actors predict.
+
+Small records of tensors with the few operations that training needs.
 
 Sampling takes its randomness as an argument, so that whole sequences of noise are drawn at once
 from one generator and a sample is a function of its inputs.
@@ -76,9 +77,7 @@ class DiagonalNormal(NamedTuple):
 
 
 class OneHot(NamedTuple):
-    """A categorical over the last axis of `logits`, with one-hot samples and straight-through
-    gradients.
-    """
+    """A categorical over the last axis of `logits`, with straight-through gradients."""
 
     logits: Tensor
 

@@ -8,8 +8,7 @@ from torch import nn
 
 @torch.no_grad()
 def glorot_(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Set the layer's kernel to Glorot uniform and its bias to zero, Keras' default for dense and
-    conv layers.
+    """Set the kernel to Glorot uniform and the bias to zero, Keras' default.
 
     U(-l, l) with l = sqrt(6 / (fan_in + fan_out)); both fans of a convolution include its kernel
     area.

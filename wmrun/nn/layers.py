@@ -58,16 +58,12 @@ class Hidden(nn.Module):
         return self.activate(self.dense(x))
 
     def activate(self, x: Tensor) -> Tensor:
-        """Return norm and activation of the dense layer's output, for callers that compute it in
-        parts.
-        """
+        """Return norm and activation of what the dense layer put out."""
         return self.act(self.norm(x))
 
 
 class MLP(nn.Sequential):
-    """`layers` hidden layers of `units`; `[..., in_size]` → `[..., out_size]`, without an output
-    layer.
-    """
+    """`layers` hidden layers of `units`: `[..., in_size]` → `[..., out_size]`; no output layer."""
 
     def __init__(
         self, in_size: int, *, layers: int, units: int, act: Activation, norm: Norm

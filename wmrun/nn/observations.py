@@ -24,8 +24,9 @@ def is_vector(space: spaces.Space) -> TypeGuard[spaces.Box]:
 
 
 def image_shapes(obs_space: ObsSpace, owner: str) -> dict[str, tuple[int, int, int]]:
-    """Return `(H, W, C)` by key for `owner`, e.g. "the cnn encoder", which takes nothing but images
-    of one size.
+    """Return `(H, W, C)` by key for a network that takes nothing but images of one size.
+
+    `owner` names it in errors, e.g. "the cnn encoder".
 
     Raises `ComponentError` naming the first key that it cannot take.
     """

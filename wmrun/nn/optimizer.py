@@ -1,6 +1,4 @@
-"""Adam as Dreamer V1 and V2 use it: Keras' form, with global-norm clipping and multiplicative
-weight decay.
-"""
+"""Adam in Keras' form, as Dreamer V1 and V2 use it."""
 
 from __future__ import annotations
 
@@ -40,9 +38,7 @@ class Adam:
         self._steps = 0
 
     def step(self, loss: Tensor) -> Tensor:
-        """Differentiate the scalar `loss`, step, and return the gradient's global norm before
-        clipping.
-        """
+        """Differentiate the scalar `loss`, step, and return the gradient's norm before clipping."""
         gradients = torch.autograd.grad(
             loss, self._parameters, allow_unused=True, materialize_grads=True
         )

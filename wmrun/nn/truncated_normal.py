@@ -38,9 +38,7 @@ class TruncatedNormal(NamedTuple):
 
     @torch.no_grad()
     def standardized(self, noise: Tensor) -> Tensor:
-        """Return ε = (sample - loc) / scale for uniform `noise`, by inversion of the distribution
-        function.
-        """
+        """Return ε = (sample - loc) / scale for uniform `noise`, by inverse transform."""
         low, high = self._bounds()
         cdf_low = _cdf(low)
         quantile = cdf_low + noise * (_cdf(high) - cdf_low)
