@@ -1,4 +1,4 @@
-"""Every error that wmrun raises on purpose, each with the exit code of the command that meets it."""
+"""Every error that wmrun raises on purpose, each with its exit code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
 
 class WmrunError(Exception):
-    """Base of all expected errors: a message for people, a hint that says what to do, an exit code."""
+    """Base of all expected errors: a message, a hint that says what to do, an exit code."""
 
     exit_code = ExitCode.INTERNAL
 

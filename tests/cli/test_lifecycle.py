@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,7 @@ def test_resuming_a_complete_run_says_how_to_train_longer(finished):
 
 
 @pytest.fixture(params=[signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def stopped(request, tmp_path: Path) -> Iterator[tuple[Finished, signal.Signals]]:
+def stopped(request, tmp_path: Path) -> tuple[Finished, signal.Signals]:
     process = start(tmp_path, "run", str(write_tiny(tmp_path)), "run.env_steps=1_000_000")
     assert process.stderr is not None
     try:
@@ -111,7 +110,7 @@ def stopped(request, tmp_path: Path) -> Iterator[tuple[Finished, signal.Signals]
     finally:
         process.kill()
     result = subprocess.CompletedProcess([], process.returncode, out, err)
-    yield Finished(tmp_path, run_in(tmp_path, result), result), request.param
+    return Finished(tmp_path, run_in(tmp_path, result), result), request.param
 
 
 def test_a_signal_leaves_a_checkpoint_and_resume_goes_on_in_the_same_mlflow_run(stopped):

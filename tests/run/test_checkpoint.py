@@ -57,7 +57,7 @@ def test_an_unknown_checkpoint_is_answered_with_those_that_exist(tmp_path):
 
 
 def test_an_empty_store_says_when_the_first_checkpoint_comes(tmp_path):
-    with pytest.raises(RunError, match="run.checkpoint_every"):
+    with pytest.raises(RunError, match=r"run\.checkpoint_every"):
         CheckpointStore(tmp_path).find()
 
 
@@ -65,5 +65,5 @@ def test_damaged_tensors_are_named_with_their_file(tmp_path):
     store = CheckpointStore(tmp_path)
     write(store, 3)
     (tmp_path / "step_000000000003" / "agent.safetensors").write_bytes(b"garbage")
-    with pytest.raises(RunError, match="agent.safetensors"):
+    with pytest.raises(RunError, match=r"agent\.safetensors"):
         store.find().tensors("agent")

@@ -68,4 +68,6 @@ def test_seeds_begin_the_first_episodes():
 
 
 def test_an_evaluation_that_is_told_to_stop_returns_nothing():
-    assert evaluate(CountingAgent(1), ScriptedDriver(), episodes=2, should_stop=lambda: True) is None
+    assert (
+        evaluate(CountingAgent(1), ScriptedDriver(), episodes=2, should_stop=lambda: True) is None
+    )

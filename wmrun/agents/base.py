@@ -20,9 +20,9 @@ Metrics = dict[str, float]
 class Agent(ABC):
     """A learner that acts on observations and is updated from replayed batches.
 
-    Registered classes are built as `cls(obs_space, act_space, device=..., **options)`; the options are the
-    keyword-only parameters after `device`. Axes: `N` env slots, `B` batch, `T` time, `A` action size (one-hot
-    for discrete actions).
+    Registered classes are built as `cls(obs_space, act_space, device=..., **options)`; the options
+    are the keyword-only parameters after `device`. Axes: `N` env slots, `B` batch, `T` time, `A`
+    action size (one-hot for discrete actions).
     """
 
     @abstractmethod
@@ -35,29 +35,35 @@ class Agent(ABC):
     ) -> tuple[np.ndarray, Any]:
         """Choose actions for one row of observations per slot.
 
-        `obs` values are `[N, ...]` as the environment sent them (images uint8 `[N, H, W, C]`), `is_first` is
-        bool `[N]`: where true, that slot's carry is reset before use. Returns float32 actions `[N, A]` and the
-        next carry. In mode "eval" the action is the policy's mode.
+        `obs` values are `[N, ...]` as the environment sent them (images uint8 `[N, H, W, C]`),
+        `is_first` is bool `[N]`: where true, that slot's carry is reset before use. Returns float32
+        actions `[N, A]` and the next carry. In mode "eval" the action is the policy's mode.
         """
 
     @abstractmethod
     def update(self, batch: Mapping[str, np.ndarray]) -> Metrics:
         """Take one gradient step on a replayed batch and return its metrics.
 
-        `batch` holds the observation keys, `action` `[B, T, A]` (the action that led to the observation),
+        `batch` holds the observation keys, `action` `[B, T, A]` (which led to the observation),
         `reward` `[B, T]`, `is_first`, `is_last`, `is_terminal` bool `[B, T]`.
-        Raises `TrainingDiverged` naming the loss that is not finite, before any parameter is changed by it.
+        Raises `TrainingDiverged` naming the loss that is not finite, before any parameter is
+        changed by it.
         """
 
     @abstractmethod
     def save(self) -> dict[str, torch.Tensor]:
-        """Return every tensor that training depends on (parameters, slow copies, optimiser moments, counters,
-        random generator states) under stable dotted names."""
+        """Return every tensor that training depends on, under stable dotted names.
+
+        These are parameters, slow copies, optimiser moments, counters and generator states.
+        """
 
     @abstractmethod
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `save` returned. Raises `RunError` naming missing, unexpected or misshapen tensors."""
+        """Restore what `save` returned.
+
+        Raises `RunError` naming missing, unexpected or misshapen tensors.
+        """
 
     @abstractmethod
     def parameter_counts(self) -> dict[str, int]:
-        """Return the number of trainable parameters by part, e.g. `{"world_model": ..., "actor": ...}`."""
+        """Return the number of trainable parameters by part: world_model, actor, ..."""

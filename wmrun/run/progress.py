@@ -17,7 +17,7 @@ from wmrun.run.tracker import Counters
 PLAIN_INTERVAL_S = 15.0
 BAR_INTERVAL_S = 1.0
 RATE_WINDOW_S = 60.0
-"""Rates and ETA are those of the last minute: prefill and training differ by orders of magnitude."""
+"""Rates and ETA are those of the last minute: prefill is far faster than training."""
 
 
 class RunProgress:

@@ -27,8 +27,8 @@ class UnknownEnvError(LookupError):
 class StepResult(NamedTuple):
     """One observation and what came with it.
 
-    `obs` holds one array per leaf of the observation space, in depth-first order. `info` values are numbers,
-    bools or strings.
+    `obs` holds one array per leaf of the observation space, in depth-first order. `info` values are
+    numbers, bools or strings.
     """
 
     obs: Sequence[np.ndarray]
@@ -50,7 +50,7 @@ class Env(ABC):
 
     @abstractmethod
     def step(self, action: Sequence[np.ndarray]) -> StepResult:
-        """Apply one action, one array per leaf of the action space, already validated by the server.
+        """Apply one action, one array per leaf of the action space, validated by the server.
 
         Called only between a reset and the end of the episode it began.
         """
@@ -85,7 +85,10 @@ class EnvFamily:
 
 
 class Backend(ABC):
-    """An env family. One instance lives in a server process; it must not import its simulator before `__init__`."""
+    """An env family: one instance in a server process.
+
+    Its module must not import the simulator; `__init__` may.
+    """
 
     @abstractmethod
     def family(self) -> EnvFamily:
