@@ -13,6 +13,8 @@ from wmrun.cli.output import talk
 if TYPE_CHECKING:
     from wmrun.launch.evaluation import EvaluatedRun
 
+HEARTBEAT_S = 10.0
+
 
 def eval_cli(
     run: Annotated[
@@ -49,13 +51,29 @@ def evaluate(
     """Find the run, load the checkpoint and play."""
     from wmrun.launch.evaluation import evaluate_run
     from wmrun.run.directory import find_run
+    from wmrun.run.ticker import Ticker
 
-    overrides = [] if seed is None else [f"seed={seed}"]
     found = find_run(reference, root=runs)
-    talk().print(f"evaluating {found.path}: {episodes} episodes", soft_wrap=True)
-    return evaluate_run(
-        found, checkpoint=checkpoint, episodes=episodes, video=video, overrides=overrides
-    )
+    console = talk()
+    console.print(f"evaluating {found.path}", soft_wrap=True)
+    played = (0, 0)
+
+    def watch(finished: int, steps: int) -> None:
+        nonlocal played
+        played = (finished, steps)
+
+    def tick() -> None:
+        console.print(f"{played[0]} of {episodes} episodes finished, {played[1]:,} agent steps")
+
+    with Ticker(tick, HEARTBEAT_S):
+        return evaluate_run(
+            found,
+            checkpoint=checkpoint,
+            episodes=episodes,
+            video=video,
+            overrides=[] if seed is None else [f"seed={seed}"],
+            watch=watch,
+        )
 
 
 def _text(result: EvaluatedRun) -> str:

@@ -33,7 +33,16 @@ class Evaluator:
     episodes. When the agent sees no image, videos come from one more slot that renders.
     """
 
-    def __init__(self, config: Config, run: RunDirectory, agent: Agent, *, episodes: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        run: RunDirectory,
+        agent: Agent,
+        *,
+        episodes: int,
+        watch: Callable[[int, int], None] = lambda finished, steps: None,
+    ) -> None:
+        self._watch = watch
         self._config = config
         self._run = run
         self._agent = agent
@@ -87,6 +96,7 @@ class Evaluator:
             seeds=seeds,
             image_key=image_key,
             should_stop=should_stop,
+            watch=self._watch,
         )
 
     def _open(self, role: Role, env: EnvConfig) -> OpenEnvs:
@@ -130,8 +140,12 @@ def evaluate_run(
     episodes: int = 10,
     video: bool = False,
     overrides: Sequence[str] = (),
+    watch: Callable[[int, int], None] = lambda finished, steps: None,
 ) -> EvaluatedRun:
-    """Load a checkpoint of a run and play `episodes` with the policy's mode."""
+    """Load a checkpoint of a run and play `episodes` with the policy's mode.
+
+    `watch` hears at every step how many episodes are finished and how many agent steps were taken.
+    """
     config = load_config(run.config_file, overrides)
     found = CheckpointStore(run.checkpoints).find(checkpoint)
     with ExitStack() as stack:
@@ -139,7 +153,9 @@ def evaluate_run(
         envs = stack.enter_context(open_envs(config, run, role="probe", env=one_slot))
         agent = build_agent(config, envs.spec, choose_device(config.device))
         agent.load(found.tensors("agent"))
-        evaluator = stack.enter_context(Evaluator(config, run, agent, episodes=episodes))
+        evaluator = stack.enter_context(
+            Evaluator(config, run, agent, episodes=episodes, watch=watch)
+        )
         evaluation = evaluator.evaluate(video=video)
     assert evaluation is not None, "nothing asked this evaluation to stop"
     file = save_video(run, evaluation, f"eval_step_{found.env_steps:012d}")

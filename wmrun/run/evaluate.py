@@ -43,11 +43,13 @@ def evaluate(
     seeds: Sequence[int] = (),
     image_key: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[int, int], None] = lambda finished, steps: None,
 ) -> Evaluation | None:
     """Play `episodes` episodes, a fixed share in each slot, so that short ones are not favoured.
 
     `seeds`, one per slot, begin the first episodes. With `image_key` the frames of slot 0's first
-    episode are kept. Nothing is stored in any replay.
+    episode are kept. `watch` hears at every step how many episodes are finished and how many agent
+    steps were taken. Nothing is stored in any replay.
     Returns None when `should_stop` became true first.
     """
     num_envs = driver.num_envs
@@ -56,6 +58,7 @@ def evaluate(
     meter = EpisodeMeter(num_envs)
     finished: list[Episode] = []
     frames: list[np.ndarray] = []
+    steps = 0
     recording = image_key is not None
 
     rows = driver.reset(seeds)
@@ -72,4 +75,6 @@ def evaluate(
             return Evaluation(tuple(finished), np.stack(frames) if frames else None)
         action, carry = agent.act(rows.obs, rows.is_first, carry, "eval")
         rows = driver.step(action)
+        steps += int((~rows.is_first).sum())
+        watch(len(finished), steps)
     return None

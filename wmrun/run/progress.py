@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import timedelta
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from wmrun.run.ticker import Ticker
 from wmrun.run.tracker import Counters
 
 PLAIN_INTERVAL_S = 15.0
@@ -34,24 +33,21 @@ class RunProgress:
         self._counters = Counters(0, 0, 0)
         self._shown: Mapping[str, float] = {}
         self._history = deque([(self._started, self._counters)])
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._bar = self._make_bar() if console.is_terminal else None
+        self._ticker = (
+            Ticker(self._print_line, PLAIN_INTERVAL_S)
+            if self._bar is None
+            else Ticker(self._refresh_bar, BAR_INTERVAL_S)
+        )
 
     def __enter__(self) -> RunProgress:
         if self._bar is not None:
             self._bar.start()
-        self._thread.start()
+        self._ticker.__enter__()
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def __exit__(self, *_: object) -> None:
+        self._ticker.__exit__()
         if self._bar is not None:
             self._bar.stop()
 
@@ -71,19 +67,17 @@ class RunProgress:
         """Print a line above the bar."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _run(self) -> None:
-        interval = PLAIN_INTERVAL_S if self._bar is None else BAR_INTERVAL_S
-        while not self._stop.wait(interval):
-            status = self._status()
-            if self._bar is None:
-                self.say(f"[{_clock(time.monotonic() - self._started)}] {self._phase}: {status}")
-            else:
-                self._bar.update(
-                    self._bar.task_ids[0],
-                    completed=self._counters.env_steps,
-                    description=self._phase,
-                    status=status,
-                )
+    def _print_line(self) -> None:
+        self.say(f"[{clock(time.monotonic() - self._started)}] {self._phase}: {self._status()}")
+
+    def _refresh_bar(self) -> None:
+        assert self._bar is not None, "only a terminal has a bar"
+        self._bar.update(
+            self._bar.task_ids[0],
+            completed=self._counters.env_steps,
+            description=self._phase,
+            status=self._status(),
+        )
 
     def _status(self) -> str:
         """Describe steps, rates, ETA and the metrics in view."""
@@ -101,7 +95,7 @@ class RunProgress:
             f"{(counters.updates - before.updates) / elapsed:.1f} updates/s",
         ]
         if env_rate > 0:
-            parts.append(f"ETA {_clock((self._total - counters.env_steps) / env_rate)}")
+            parts.append(f"ETA {clock((self._total - counters.env_steps) / env_rate)}")
         parts += [f"{name} {value:.4g}" for name, value in self._shown.items()]
         return ", ".join(parts)
 
@@ -118,5 +112,6 @@ class RunProgress:
         return bar
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Write a duration as h:mm:ss."""
     return str(timedelta(seconds=int(seconds)))
