@@ -255,7 +255,8 @@ class Trainer:
 
     def _replay_metrics(self) -> Metrics:
         trained_steps = max(1, self.counters.agent_steps - self.settings.prefill)
-        replayed = self.counters.updates * self.parts.sampler.rows_per_batch
+        earned = max(0, self.counters.updates - self.settings.pretrain)
+        replayed = earned * self.parts.sampler.rows_per_batch
         return {
             "replay/rows": float(len(self.parts.replay)),
             "replay/achieved_train_ratio": replayed / trained_steps,
