@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -17,8 +18,9 @@ FILE = "metrics.jsonl"
 class JsonlTracker:
     """Appends one line per `log` call to `metrics.jsonl` in the run directory.
 
-    A line holds the three counters, `time` in seconds since 1970 and `metrics` by name. A resumed
-    run drops the lines that came after its checkpoint, so no step is recorded twice.
+    A line holds the three counters, `time` in seconds since 1970 and `metrics` by name, null where
+    a value is not finite. A resumed run drops the lines that came after its checkpoint, so no step
+    is recorded twice.
     """
 
     _file: TextIO
@@ -27,18 +29,12 @@ class JsonlTracker:
         path = run.run_dir / FILE
         if run.resumed_env_steps is not None and path.exists():
             _cut_after(path, run.resumed_env_steps)
-        self._file = path.open("a")
+        self._file = path.open("a", buffering=1)
 
     def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
-        line = {
-            "env_steps": counters.env_steps,
-            "agent_steps": counters.agent_steps,
-            "updates": counters.updates,
-            "time": round(time.time(), 3),
-            "metrics": dict(metrics),
-        }
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        line = {**asdict(counters), "time": round(time.time(), 3), "metrics": finite}
         self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Nothing to do: artifacts are files of the run directory already."""
@@ -47,16 +43,46 @@ class JsonlTracker:
         self._file.close()
 
 
+@dataclass(frozen=True)
+class MetricsLine:
+    """One line of metrics.jsonl; values that were not finite are NaN."""
+
+    counters: Counters
+    time_s: float
+    metrics: dict[str, float]
+
+
+def read_lines(path: Path, offset: int, size: int) -> tuple[list[MetricsLine], int]:
+    """Return the whole lines in about `size` bytes from `offset` on, and the offset after them.
+
+    A line that is still being written is left for the next call; a damaged one is passed over.
+    """
+    if not path.exists():
+        return [], offset
+    with path.open("rb") as file:
+        file.seek(offset)
+        raw = [line for line in file.readlines(size) if line.endswith(b"\n")]
+    lines = [line for line in map(_parse, raw) if line is not None]
+    return lines, offset + sum(map(len, raw))
+
+
+def _parse(raw: bytes) -> MetricsLine | None:
+    try:
+        line = json.loads(raw)
+        counters = Counters(line["env_steps"], line["agent_steps"], line["updates"])
+        values = {k: math.nan if v is None else float(v) for k, v in line["metrics"].items()}
+        return MetricsLine(counters, float(line["time"]), values)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _cut_after(path: Path, env_steps: int) -> None:
-    """Keep the whole lines up to and including `env_steps`."""
-    kept = []
-    for line in path.read_text().splitlines(keepends=True):
-        try:
-            if json.loads(line)["env_steps"] > env_steps:
-                break
-        except json.JSONDecodeError:
-            break
-        kept.append(line)
-    temporary = path.with_suffix(".cut")
-    temporary.write_text("".join(kept))
-    os.replace(temporary, path)
+    """Cut the file after its last whole line of at most `env_steps`."""
+    end = kept = 0
+    with path.open("rb+") as file:
+        for raw in file:
+            end += len(raw)
+            line = _parse(raw)
+            if line is not None and raw.endswith(b"\n") and line.counters.env_steps <= env_steps:
+                kept = end
+        file.truncate(kept)

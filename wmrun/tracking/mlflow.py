@@ -6,36 +6,32 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
 
 from wmrun.config.schema import DEFAULT_TRACKING_URI
 from wmrun.run.directory import RunDirectory
 from wmrun.run.tracker import Counters, RunInfo, Status
-from wmrun.tracking.mlflow_run import MlflowRun, Point, open_run
+from wmrun.tracking.jsonl import FILE, read_lines
+from wmrun.tracking.mlflow_run import MlflowRun, create_run, find_run
+from wmrun.tracking.mlflow_store import absolute_uri, connect
+from wmrun.tracking.warn import reason, warn
 
-MAX_WAITING_POINTS = 200_000
-"""Points kept while MLflow does not answer; older ones remain in metrics.jsonl only."""
+READ_BYTES = 1 << 18
+"""Bytes of metrics.jsonl that are sent before the place in it is noted."""
+LONGEST_PAUSE_S = 60.0
+"""Between attempts to reach an MLflow that does not answer."""
 FINISH_TIMEOUT_S = 60.0
-RETRY_PAUSE_S = 5.0
-"""Seconds between attempts to reach an MLflow that does not answer."""
-
-
-@dataclass(frozen=True)
-class _Artifact:
-    path: Path
-    folder: str
+FINISH_ATTEMPTS = 3
+FINISH_PAUSE_S = 1.0
 
 
 class MlflowTracker:
     """Sends metrics against env steps, the config, files and the status to an MLflow run.
 
-    A thread of its own imports MLflow, opens the run and sends one batch per flush. No call waits
-    for it or raises for it: while MLflow does not answer, points wait in memory (and stand in
-    metrics.jsonl), one warning is shown, and later flushes catch up.
+    A thread of its own imports MLflow, opens the run and follows metrics.jsonl, which
+    `JsonlTracker` writes: one batch per flush. No call waits for MLflow or raises for it. While it
+    does not answer, one warning is shown and the points stay in the file; how far it was sent is
+    kept in run.json, so later flushes and resumed runs catch up.
 
     Args:
         uri: tracking store, such as sqlite:///mlflow.db or http://host:5000.
@@ -45,90 +41,115 @@ class MlflowTracker:
     def __init__(self, *, uri: str = DEFAULT_TRACKING_URI, flush_every_s: float = 5.0) -> None:
         self._uri = uri
         self._flush_every_s = flush_every_s
-        self._points: deque[Point] = deque(maxlen=MAX_WAITING_POINTS)
-        self._artifacts: deque[_Artifact] = deque()
+        self._artifacts: deque[tuple[Path, str]] = deque()
         self._stop = threading.Event()
-        self._status: Status | None = None
-        self._run: MlflowRun | None = None
+        self._status: Status = "FAILED"
         self._warned = False
-        self._lost = 0
-        self._info: RunInfo | None = None
+        self._ended = False
+        self._run: MlflowRun | None = None
+        self._sent_bytes = 0
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def start(self, run: RunInfo) -> None:
         self._info = run
-        self._artifacts.append(_Artifact(run.config_file, ""))
+        self._directory = RunDirectory(run.run_dir)
+        self._metrics = run.run_dir / FILE
+        # Noted now, while no line of this process is in it: a resumed run's file was cut back.
+        self._begin_bytes = self._metrics.stat().st_size if self._metrics.exists() else 0
+        self.artifact(run.config_file)
         self._thread.start()
 
     def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
-        now = round(time.time() * 1000)
-        values = {
-            **metrics,
-            "progress/agent_steps": float(counters.agent_steps),
-            "progress/updates": float(counters.updates),
-        }
-        for name, value in values.items():
-            self._lost += len(self._points) == MAX_WAITING_POINTS
-            self._points.append(Point(name, float(value), now, counters.env_steps))
+        """Nothing to do: the thread reads the line that `JsonlTracker` wrote."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        self._artifacts.append(_Artifact(path, folder))
+        self._artifacts.append((path, folder))
 
     def finish(self, status: Status) -> None:
+        """Send what is left, for a minute at most, and say what could not be sent."""
         self._status = status
         self._stop.set()
         self._thread.join(FINISH_TIMEOUT_S)
-        unsent = len(self._points) + self._lost
-        if self._thread.is_alive() or unsent:
-            _warn(
-                f"{unsent:,} points were not sent to MLflow at {self._uri}; metrics.jsonl has all"
+        points, files = self._unsent_points(), len(self._artifacts)
+        if points or files or not self._ended:
+            warn(
+                f"{points:,} points and {files} files were not sent to MLflow at {self._uri}"
+                + ("" if self._ended else f", where the run is not marked {status}")
+                + f"; all are in {self._info.run_dir}"
             )
 
     def _work(self) -> None:
-        while not self._stop.wait(self._flush_every_s if self._run else 0.0):
-            if not self._attempt(self._flush):
-                self._stop.wait(RETRY_PAUSE_S)
-        if self._attempt(self._flush):
-            self._attempt(self._end)
+        pause = 0.0
+        while not self._stop.wait(pause):
+            sent = self._attempt(self._flush) and self._attempt(self._upload)
+            pause = self._flush_every_s if sent else min(2 * pause + 1, LONGEST_PAUSE_S)
+        for _ in range(FINISH_ATTEMPTS):
+            sent = self._attempt(self._flush) and self._attempt(self._upload)
+            self._ended = self._run is not None and self._attempt(self._end)
+            if sent and self._ended:
+                return
+            time.sleep(FINISH_PAUSE_S)
 
     def _attempt(self, action: Callable[[], None]) -> bool:
-        """Run `action`; whatever MLflow raises becomes one warning."""
+        """Run `action`; the first exception becomes a warning, the others nothing."""
         try:
             action()
         except Exception as error:
             if not self._warned:
                 self._warned = True
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-                _warn(f"MLflow at {self._uri} does not take the run's records ({reason})")
-                _warn("training goes on; metrics.jsonl has every point and MLflow is tried again")
+                warn(
+                    f"MLflow at {self._uri} does not take the run's records ({reason(error)}); "
+                    "training goes on, metrics.jsonl has every point, MLflow is tried again"
+                )
             return False
         return True
 
     def _flush(self) -> None:
-        run = self._opened()
-        while self._points:
-            # Taken out only after MLflow has them: a batch that fails is sent again.
-            batch = [self._points[index] for index in range(min(1000, len(self._points)))]
-            run.send(batch)
-            for _ in batch:
-                self._points.popleft()
+        run = self._run or self._open()
+        while True:
+            lines, end = read_lines(self._metrics, self._sent_bytes, READ_BYTES)
+            if end == self._sent_bytes:
+                return
+            run.send(lines)
+            self._sent_bytes = end
+            self._directory.update_record(mlflow_sent_bytes=end)
+
+    def _upload(self) -> None:
+        assert self._run is not None, "a flush comes before uploads"
         while self._artifacts:
-            run.upload(self._artifacts[0].path, self._artifacts[0].folder)
+            path, folder = self._artifacts[0]
+            if path.exists():
+                self._run.upload(path, folder)
             self._artifacts.popleft()
 
     def _end(self) -> None:
-        assert self._status is not None, "finish sets the status before it stops the thread"
-        self._opened().end(self._status)
+        assert self._run is not None, "a flush comes before the end"
+        self._run.end(self._status)
 
-    def _opened(self) -> MlflowRun:
-        if self._run is None:
-            assert self._info is not None, "start comes before everything else"
-            directory = RunDirectory(self._info.run_dir)
-            record: dict[str, Any] = directory.read_record()
-            self._run = open_run(self._uri, self._info, resumed=record.get("mlflow_run_id"))
-            directory.update_record(mlflow_run_id=self._run.run_id, mlflow_uri=self._uri)
-        return self._run
+    def _open(self) -> MlflowRun:
+        """Continue the run that run.json names, or create one and name it there."""
+        record = self._directory.read_record()
+        self._uri = absolute_uri(self._uri, record.get("mlflow_uri"))
+        client, experiment_id = connect(self._uri, self._info.experiment)
+        known = record.get("mlflow_run_id") if record.get("mlflow_uri") == self._uri else None
+        run = known and find_run(client, known)
+        if run:
+            self._sent_bytes = min(record.get("mlflow_sent_bytes", 0), self._begin_bytes)
+        else:
+            run = create_run(client, experiment_id, self._info)
+            self._directory.update_record(
+                mlflow_run_id=run.run_id, mlflow_uri=self._uri, mlflow_sent_bytes=0
+            )
+        if long := run.describe(self._info):
+            warn(f"MLflow shows only the beginning of long parameters: {', '.join(long)}")
+        self._run = run
+        return run
 
-
-def _warn(text: str) -> None:
-    Console(stderr=True).print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+    def _unsent_points(self) -> int:
+        points, offset = 0, self._sent_bytes
+        while True:
+            lines, end = read_lines(self._metrics, offset, READ_BYTES)
+            if end == offset:
+                return points
+            points += sum(len(line.metrics) for line in lines)
+            offset = end
