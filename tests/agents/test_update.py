@@ -109,6 +109,16 @@ def test_horizon_below_two_is_refused() -> None:
         small_dreamer(imagine_horizon=1)
 
 
+def test_loss_scales_point_to_the_weight_of_the_kl() -> None:
+    with pytest.raises(ComponentError, match=r"agent\.kl_scale"):
+        small_dreamer(loss_scales={"kl": 0.1})
+
+
+def test_observations_named_like_other_parts_of_a_batch_are_refused() -> None:
+    with pytest.raises(ComponentError, match="an observation called 'reward'"):
+        small_dreamer({**VECTOR, "reward": VECTOR["vector"]})
+
+
 def test_no_observations_are_refused() -> None:
     with pytest.raises(ComponentError, match="no observations"):
         small_dreamer({})

@@ -116,8 +116,7 @@ class DreamerV2(Agent):
         grad_clip: float = 100.0,
         weight_decay: float = 1e-6,
     ) -> None:
-        if not obs_space:
-            raise ComponentError("the environment has no observations to learn from")
+        _check_obs_space(obs_space)
         if imagine_horizon < 2:
             raise ComponentError(
                 f"agent.imagine_horizon is {imagine_horizon}, "
@@ -306,6 +305,18 @@ def _actor_gradient(
     return "reinforce" if isinstance(action_leaf(act_space), spaces.Discrete) else "dynamics"
 
 
+def _check_obs_space(obs_space: ObsSpace) -> None:
+    if not obs_space:
+        raise ComponentError("the environment has no observations to learn from")
+    taken = {"action", "reward", "continue", "kl", "is_first", "is_last", "is_terminal"}
+    for key in obs_space:
+        if key in taken:
+            raise ComponentError(
+                f"the environment has an observation called {key!r}, a name that training uses",
+                hint="Rename it in the environment, or leave it out of the observation.",
+            )
+
+
 def _check_loss_scales(loss_scales: Mapping[str, float], obs_space: ObsSpace) -> None:
     known = ["reward", "continue", *obs_space]
     for name in loss_scales:
@@ -313,7 +324,7 @@ def _check_loss_scales(loss_scales: Mapping[str, float], obs_space: ObsSpace) ->
             near = closest(name, known)
             raise ComponentError(
                 f"agent.loss_scales names {name!r}, but the losses are {', '.join(known)}",
-                hint=None if near is None else f"Did you mean {near!r}?",
+                hint=f"Did you mean {near!r}?" if near else "The KL's weight is agent.kl_scale.",
             )
 
 
