@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -166,12 +167,11 @@ def _run(trainer: Trainer, run: RunDirectory, info: RunInfo) -> Outcome:
 def run_info(config: Config, run: RunDirectory, checkpoint: Checkpoint | None) -> RunInfo:
     """Describe the run to its trackers."""
     record = run.read_record()
-    git = record.get("git") or {}
     tags = {
         "wmrun.run_dir": str(run.path.absolute()),
         "wmrun.version": record["versions"]["wmrun"],
-        "mlflow.source.name": " ".join(record["command"]),
-        "mlflow.source.git.commit": git.get("commit", ""),
+        "wmrun.command": shlex.join(record["command"]),
+        "wmrun.git_commit": record["git_commit"],
     }
     return RunInfo(
         run_dir=run.path,

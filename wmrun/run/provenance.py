@@ -14,10 +14,10 @@ _PACKAGES = ("wmrun", "wmrun-envserver", "torch", "numpy", "mlflow", "grpcio", "
 
 
 def describe_process(device: torch.device) -> dict[str, Any]:
-    """Return versions, the git state of the working directory, and the hardware, for run.json."""
+    """Return versions, the git commit of the working directory, and the hardware, for run.json."""
     return {
         "versions": {"python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
-        "git": git_state(),
+        "git_commit": git_commit(),
         "device": str(device),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cpus": os.cpu_count(),
@@ -25,19 +25,11 @@ def describe_process(device: torch.device) -> dict[str, Any]:
     }
 
 
-def git_state() -> dict[str, Any] | None:
-    """Return commit and cleanliness of the repository around the working directory, if any."""
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return None
-    return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
-
-
-def _git(*arguments: str) -> str | None:
+def git_commit() -> str | None:
+    """Return the commit of the working directory, ending in -dirty if files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, timeout=10, check=True
-        )
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return found.stdout.strip()
