@@ -57,10 +57,12 @@ def test_a_resumed_run_drops_the_lines_after_its_checkpoint(info):
     assert path.read_text().endswith("\n")
 
 
-def test_a_line_that_was_cut_off_by_a_kill_is_dropped_on_resume(info):
-    logged(info, [100, 200], tail='{"env_steps": 200, "met')
+@pytest.mark.parametrize("given_up", [12, 1])
+def test_a_line_that_was_cut_off_by_a_kill_is_dropped_on_resume(info, given_up: int):
+    path = logged(info, [100, 200, 300])
+    path.write_bytes(path.read_bytes()[:-given_up])
     resumed = dataclasses.replace(info, resumed_env_steps=1000)
-    assert steps_in(logged(resumed, [300])) == [100, 200, 300]
+    assert steps_in(logged(resumed, [400])) == [100, 200, 400]
 
 
 def test_a_damaged_line_costs_no_line_after_it(info):

@@ -80,6 +80,23 @@ def test_a_run_arrives_whole(store: Store, tmp_path: Path):
     assert (stored.path, stored.file_size) == ("videos/step_000000000200.mp4", 6)
 
 
+def test_points_arrive_while_the_run_goes_on(store: Store, tmp_path: Path):
+    info = make_run(tmp_path)
+    tracker = tracked(store.uri)
+    tracker.start(info)
+    deadline = time.monotonic() + 30
+    while "mlflow_run_id" not in RunDirectory(info.run_dir).read_record():
+        assert time.monotonic() < deadline
+    expected: list[tuple[int, float]] = []
+    for step in (100, 200, 300):
+        tracker.log({"loss/model": step / 100}, counters(step))
+        expected.append((step, step / 100))
+        while store.history(info, "loss/model") != expected:
+            assert time.monotonic() < deadline
+    tracker.finish("FINISHED")
+    assert store.history(info, "loss/model") == expected
+
+
 def test_a_resumed_run_goes_on_in_the_same_mlflow_run(store: Store, tmp_path: Path):
     info = make_run(tmp_path, config={"agent": {"lr": 0.001, "depth": 48}})
     tracker = tracked(store.uri)
