@@ -52,5 +52,14 @@ def report(outcome: Outcome) -> None:
         console.print(f"evaluate   wmrun eval {run} --episodes 10 --video", soft_wrap=True)
     else:
         console.print(f"continue   wmrun resume {run}", soft_wrap=True)
-    console.print("MLflow     wmrun ui")
+    if uri := outcome.run.read_record().get("mlflow_uri"):
+        console.print(f"MLflow     {_how_to_open(uri)}", soft_wrap=True)
     typer.echo(str(run))
+
+
+def _how_to_open(uri: str) -> str:
+    """Return what shows an MLflow store: its address, or the command that serves its database."""
+    if uri.startswith(("http:", "https:")):
+        return uri
+    here = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    return "wmrun ui" if uri == here else f"wmrun ui --uri {uri}"

@@ -13,9 +13,16 @@ from wmrun.cli.output import talk
 from wmrun.config.schema import DEFAULT_TRACKING_URI
 from wmrun.errors import UsageError
 
+_QUIET = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # pages for looking: no job processes beside
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
 
 def ui_cli(
-    uri: Annotated[str, typer.Option(help="Tracking store to show.")] = DEFAULT_TRACKING_URI,
+    uri: Annotated[
+        str, typer.Option(help="Tracking store to show.", envvar="MLFLOW_TRACKING_URI")
+    ] = DEFAULT_TRACKING_URI,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """Serve MLflow's pages for the runs of this directory on 127.0.0.1 until Ctrl-C."""
@@ -33,4 +40,4 @@ def ui(uri: str, *, port: int) -> None:
     talk().print(f"MLflow is starting on http://127.0.0.1:{port} (about 15 s); Ctrl-C ends it")
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    os.execv(sys.executable, command)
+    os.execve(sys.executable, command, {**_QUIET, **os.environ})
