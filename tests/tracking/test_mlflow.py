@@ -52,7 +52,11 @@ def test_a_run_arrives_whole(store: Store, tmp_path: Path):
 
     run = store.run_of(info)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == f"walker/{info.run_id}"
+    assert run.info.run_name == info.run_id
+    assert (
+        run.info.start_time
+        <= store.client.get_metric_history(run.info.run_id, "loss/model")[0].timestamp
+    )
     assert store.client.get_experiment(run.info.experiment_id).name == "walker"
     assert run.data.params == {
         "name": "walker",
@@ -72,8 +76,6 @@ def test_a_run_arrives_whole(store: Store, tmp_path: Path):
     assert store.history(info, "progress/updates") == [(100, 10), (200, 20)]
     assert run.data.tags["wmrun.run_dir"] == str(info.run_dir)
     assert run.data.tags["wmrun.version"] == "0.1.0"
-    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    assert run.data.tags.get("mlflow.source.git.commit", "") == head.stdout.strip()
     files = [file.path for file in store.client.list_artifacts(run.info.run_id)]
     assert files == ["config.yaml", "videos"]
     (stored,) = store.client.list_artifacts(run.info.run_id, "videos")
@@ -122,7 +124,45 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_run(store: Store, tmp_path: Pa
     assert run.data.params == {"agent.lr": "0.001", "agent.depth": "48", "agent.clip": "1"}
     assert run.data.tags["resumed.agent.lr"] == "0.002"
     assert run.data.tags["wmrun.resumed_at_env_steps"] == "200"
-    assert not {"resumed.agent.depth", "resumed.agent.clip"} & run.data.tags.keys()
+    told = {name for name in run.data.tags if name.startswith("resumed.")}
+    assert told == {"resumed.agent.lr"}
+
+
+def test_every_resume_is_noted_once(store: Store, tmp_path: Path):
+    info = make_run(tmp_path)
+    for env_steps in (None, 1200, 200, 200):
+        tracker = tracked(store.uri)
+        tracker.start(dataclasses.replace(info, resumed_env_steps=env_steps))
+        tracker.finish("KILLED")
+    assert store.run_of(info).data.tags["wmrun.resumed_at_env_steps"] == "1200, 200"
+
+
+def test_the_commit_of_the_working_directory_is_noted(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for variable in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def git(*arguments: str) -> str:
+        name = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", *name, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init")
+    (tmp_path / "walker.yaml").write_text("name: walker\n")
+    git("add", "walker.yaml")
+    git("commit", "-m", "Add walker")
+    commits = []
+    for _ in range(2):
+        info = make_run(tmp_path)
+        tracker = tracked(store.uri)
+        tracker.start(info)
+        tracker.finish("FINISHED")
+        commits.append(store.run_of(info).data.tags["wmrun.git_commit"])
+        (tmp_path / "walker.yaml").write_text("name: changed\n")
+    head = git("rev-parse", "HEAD")
+    assert commits == [head, f"{head}-dirty"]
 
 
 def test_a_run_is_running_again_while_it_is_resumed(store: Store, tmp_path: Path):

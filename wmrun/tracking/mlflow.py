@@ -52,6 +52,7 @@ class MlflowTracker:
 
     def start(self, run: RunInfo) -> None:
         self._info = run
+        self._started_s = time.time()
         self._directory = RunDirectory(run.run_dir)
         self._metrics = run.run_dir / FILE
         # Noted now, while no line of this process is in it: a resumed run's file was cut back.
@@ -136,7 +137,7 @@ class MlflowTracker:
         if run:
             self._sent_bytes = min(record.get("mlflow_sent_bytes", 0), self._begin_bytes)
         else:
-            run = create_run(client, experiment_id, self._info)
+            run = create_run(client, experiment_id, self._info, self._started_s)
             self._directory.update_record(
                 mlflow_run_id=run.run_id, mlflow_uri=self._uri, mlflow_sent_bytes=0
             )

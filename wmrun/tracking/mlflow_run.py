@@ -25,6 +25,8 @@ PARAM_LENGTH = 6000
 NAME_LENGTH = 250
 """What MLflow takes in one call, and the characters of a parameter's value and of any name."""
 
+RESUMES = "wmrun.resumed_at_env_steps"
+
 T = TypeVar("T")
 
 
@@ -45,14 +47,10 @@ class MlflowRun:
         stored = self._client.get_run(self.run_id).data
         written = flatten(info.config)
         params = {name: value[:PARAM_LENGTH] for name, value in written.items()}
-        facts = _facts(info)
         new = [Param(name, value) for name, value in params.items() if name not in stored.params]
         for batch in _batches(new, PARAMS_PER_BATCH):
             self._client.log_batch(self.run_id, params=batch, synchronous=True)
-        tags = {name: value for name, value in facts.items() if name not in stored.tags}
-        earlier = {**stored.tags, **stored.params}
-        changed = {k: v for k, v in {**facts, **params}.items() if earlier.get(k, v) != v}
-        tags |= {f"resumed.{name}"[:NAME_LENGTH]: value for name, value in changed.items()}
+        tags = _new_tags(info, params, stored.params, stored.tags)
         for batch in _batches([RunTag(k, v) for k, v in tags.items()], PARAMS_PER_BATCH):
             self._client.log_batch(self.run_id, tags=batch, synchronous=True)
         self._client.update_run(self.run_id, status="RUNNING")
@@ -90,8 +88,15 @@ def find_run(client: MlflowClient, run_id: str) -> MlflowRun | None:
     return MlflowRun(client, run_id) if run.info.lifecycle_stage == "active" else None
 
 
-def create_run(client: MlflowClient, experiment_id: str, info: RunInfo) -> MlflowRun:
-    run = client.create_run(experiment_id, run_name=f"{info.name}/{info.run_id}")
+def create_run(
+    client: MlflowClient, experiment_id: str, info: RunInfo, started_s: float
+) -> MlflowRun:
+    """Create a run that began at `started_s`, seconds since 1970.
+
+    It is called by its run id; MLflow shows the experiment above it, so that is not repeated.
+    """
+    name = info.run_id if info.experiment == info.name else f"{info.name}/{info.run_id}"
+    run = client.create_run(experiment_id, start_time=round(started_s * 1000), run_name=name)
     return MlflowRun(client, run.info.run_id)
 
 
@@ -120,21 +125,40 @@ def _values(line: MetricsLine) -> dict[str, float]:
     }
 
 
-def _facts(info: RunInfo) -> dict[str, str]:
-    """Return the tags of a run: its own, where it came from, and what MLflow's pages show."""
-    facts = {
-        **info.tags,
-        "wmrun.run_id": info.run_id,
-        "wmrun.version": version("wmrun"),
-        "mlflow.user": getpass.getuser(),
-        "mlflow.source.name": f"wmrun run {info.name}",
-        "mlflow.source.type": "LOCAL",
-    }
-    if commit := _git_commit():
-        facts |= {"wmrun.git_commit": commit, "mlflow.source.git.commit": commit.split("-")[0]}
+def _new_tags(
+    info: RunInfo,
+    params: Mapping[str, str],
+    stored_params: Mapping[str, str],
+    stored_tags: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the tags that the run lacks, among them what was changed when it was resumed."""
+    facts, pages = _facts(info), _pages(info)
+    tags = {k: v for k, v in {**facts, **pages}.items() if k not in stored_tags}
+    now, then = {**params, **facts}, {**stored_params, **stored_tags}
+    changed = {name: value for name, value in now.items() if then.get(name, value) != value}
+    tags |= {f"resumed.{name}"[:NAME_LENGTH]: value for name, value in changed.items()}
     if info.resumed_env_steps is not None:
-        facts["wmrun.resumed_at_env_steps"] = str(info.resumed_env_steps)
-    return facts
+        resumes = [*filter(None, stored_tags.get(RESUMES, "").split(", "))]
+        if str(info.resumed_env_steps) not in resumes:
+            tags[RESUMES] = ", ".join([*resumes, str(info.resumed_env_steps)])
+    return tags
+
+
+def _facts(info: RunInfo) -> dict[str, str]:
+    facts = {**info.tags, "wmrun.run_id": info.run_id, "wmrun.version": version("wmrun")}
+    commit = _git_commit()
+    return facts if commit is None else {**facts, "wmrun.git_commit": commit}
+
+
+def _pages(info: RunInfo) -> dict[str, str]:
+    """Return what MLflow's pages show about a run."""
+    return {
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.name": info.name,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.note.content": f"Continue: `wmrun resume {info.run_dir}`\n\n"
+        f"Evaluate: `wmrun eval {info.run_dir} --video`",
+    }
 
 
 def _git_commit() -> str | None:

@@ -25,6 +25,9 @@ _ENVIRONMENT = {
 }
 """Settings of MLflow for this process, unless the user has made their own."""
 
+_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
+"""What MLflow's pages take an experiment for, where their reader does not choose."""
+
 
 def absolute_uri(uri: str, earlier: str | None = None) -> str:
     """Return the store's URI with the path of a SQLite database made absolute.
@@ -60,7 +63,8 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
         found = client.get_experiment_by_name(experiment)
         if found is not None:
             return client, str(found.experiment_id)
-        return client, str(client.create_experiment(experiment, _artifacts(uri, experiment)))
+        created = client.create_experiment(experiment, _artifacts(uri, experiment), _EXPERIMENT)
+        return client, str(created)
 
 
 def _artifacts(uri: str, experiment: str) -> str | None:
