@@ -32,7 +32,7 @@ class JsonlTracker:
         self._file = path.open("a", buffering=1)
 
     def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
-        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        finite = {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()}
         line = {**asdict(counters), "time": round(time.time(), 3), "metrics": finite}
         self._file.write(json.dumps(line) + "\n")
 
