@@ -6,15 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from wmrun.cli.output import results, talk
+from wmrun.cli.output import print_table, talk
 from wmrun.config.load import load_config
 
-app = typer.Typer(help="Measure env steps per second and milliseconds per update.")
 
-
-@app.command("env")
 def bench_env_cli(
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of one round.")] = 1.0,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds per case.")] = 5,
@@ -22,15 +18,14 @@ def bench_env_cli(
     """Env steps per second through local servers: median, minimum and maximum over the rounds."""
     from wmrun.bench.env import bench_env
 
-    table = Table("case", "slots", "env steps/s", "min", "max")
+    rows = []
     for result in bench_env(seconds=seconds, rounds=rounds):
         talk().print(f"{result.case}: {result.median:,.0f} env steps/s")
         figures = (result.median, min(result.rounds), max(result.rounds))
-        table.add_row(result.case, str(result.slots), *(f"{figure:,.0f}" for figure in figures))
-    results().print(table)
+        rows.append((result.case, str(result.slots), *(f"{figure:,.0f}" for figure in figures)))
+    print_table(("case", "slots", "env steps/s", "min", "max"), rows)
 
 
-@app.command("update")
 def bench_update_cli(
     file: Annotated[Path, typer.Argument(help="Experiment file (YAML).", show_default=False)],
     overrides: Annotated[
@@ -45,12 +40,15 @@ def bench_update_cli(
 
     timing = bench_update(config, updates=updates)
     figures = (timing.median, min(timing.milliseconds), max(timing.milliseconds))
-    table = Table("experiment", "device", "parameters", "ms/update", "min", "max", "peak memory")
-    table.add_row(
-        config.name,
-        timing.device,
-        f"{timing.parameters:,}",
-        *(f"{ms:.1f}" for ms in figures),
-        format_bytes(timing.peak_bytes),
+    print_table(
+        ("experiment", "device", "parameters", "ms/update", "min", "max", "peak memory"),
+        [
+            (
+                config.name,
+                timing.device,
+                f"{timing.parameters:,}",
+                *(f"{ms:.1f}" for ms in figures),
+                format_bytes(timing.peak_bytes),
+            )
+        ],
     )
-    results().print(table)
