@@ -47,15 +47,19 @@ class RowFile:
         self._chunk[:, self._waiting] = rows
         self._waiting += 1
 
-    def read(self, slot: int, index: int, out: np.ndarray) -> None:
-        """Fill `out` `[T, ...]`, C-contiguous, with the T rows from `index` on."""
-        on_disk = min(len(out), max(0, self._written - index))
-        for part, place in self._pieces(index, out[:on_disk]):
-            if os.preadv(self._fd, [part.data], self._offset(slot, place)) != part.nbytes:
-                raise self._cannot("read", "it ends too early")
-        if on_disk < len(out):
-            first = index + on_disk - self._written
-            out[on_disk:] = self._chunk[slot, first : first + len(out) - on_disk]
+    def read(self, slots: np.ndarray, starts: np.ndarray, out: np.ndarray) -> None:
+        """Fill `out` `[B, T, ...]`, C-contiguous, with T rows from `starts[b]` on of `slots[b]`."""
+        length = out.shape[1]
+        in_ring = starts % self._ring_rows
+        offsets = (slots * self._ring_rows + in_ring) * self._row_bytes
+        at_once = (in_ring + length <= self._ring_rows) & (starts + length <= self._written)
+        windows, size = out.reshape(-1).view(np.uint8).data, length * self._row_bytes
+        # The usual window takes few instructions here: next to copies of 0.8 MB they are felt.
+        for b, (simple, offset) in enumerate(zip(at_once.tolist(), offsets.tolist(), strict=True)):
+            if simple:
+                self._read_at(offset, windows[b * size : (b + 1) * size])
+            else:
+                self._read_pieces(int(slots[b]), int(starts[b]), out[b])
 
     def put(self, slot: int, index: int, row: np.ndarray) -> None:
         """Replace one row, `[1, ...]`."""
@@ -77,6 +81,18 @@ class RowFile:
     def close(self) -> None:
         """Close the file. Rows that wait are not written: no checkpoint speaks of them."""
         os.close(self._fd)
+
+    def _read_pieces(self, slot: int, index: int, out: np.ndarray) -> None:
+        on_disk = min(len(out), max(0, self._written - index))
+        for part, place in self._pieces(index, out[:on_disk]):
+            self._read_at(self._offset(slot, place), part.data)
+        if on_disk < len(out):
+            first = index + on_disk - self._written
+            out[on_disk:] = self._chunk[slot, first : first + len(out) - on_disk]
+
+    def _read_at(self, offset: int, out: memoryview) -> None:
+        if os.preadv(self._fd, [out], offset) != out.nbytes:
+            raise self._cannot("read", "it ends too early")
 
     def _write_chunk(self) -> None:
         for slot, rows in enumerate(self._chunk[:, : self._waiting]):

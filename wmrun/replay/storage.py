@@ -118,10 +118,9 @@ class Replay:
         inside = (starts >= self.start) & (starts + length <= self._stop)
         assert inside.all(), f"{starts[~inside]} + {length} outside {self.start}..{self._stop}"
         records = np.empty((batch_size, length), self._layout.record)
-        for b, (slot, start) in enumerate(zip(slots.tolist(), starts.tolist(), strict=True)):
-            for key, file in self._large.items():
-                file.read(slot, start, out[key][b])
-            self._records.read(slot, start, records[b])
+        for key, file in self._large.items():
+            file.read(slots, starts, out[key])
+        self._records.read(slots, starts, records)
         for key in records.dtype.names or ():
             out[key][...] = records[key]
 
@@ -240,9 +239,9 @@ class Replay:
         self._records.put(slot, self._stop - 1, record)
 
     def _newest_record(self, slot: int) -> np.ndarray:
-        record = np.empty(1, self._layout.record)
-        self._records.read(slot, self._stop - 1, record)
-        return record
+        record = np.empty((1, 1), self._layout.record)
+        self._records.read(np.array([slot]), np.array([self._stop - 1]), record)
+        return record[0]
 
 
 def _stride(slot_capacity: int) -> int:
