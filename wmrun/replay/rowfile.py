@@ -20,8 +20,9 @@ CHUNK_BYTES = 1 << 26
 class RowFile:
     """A file of `[slots, ring_rows]` rows of one dtype, found by slot and row index; indices wrap.
 
-    It is read and written by position, not through a mapping: as fast from the page cache, its
-    pages never count as this process's memory, and a full disk is an error to report, not SIGBUS.
+    It is read and written by position, not through a mapping. That is faster than a mapping whose
+    pages are given back, which must be done lest the whole replay counts as this process's memory;
+    and a full disk is an error to report, not SIGBUS.
     The newest rows wait in memory until a chunk of them is complete or `sync` is called.
     """
 
@@ -54,7 +55,6 @@ class RowFile:
         offsets = (slots * self._ring_rows + in_ring) * self._row_bytes
         at_once = (in_ring + length <= self._ring_rows) & (starts + length <= self._written)
         windows, size = out.reshape(-1).view(np.uint8).data, length * self._row_bytes
-        # The usual window takes few instructions here: next to copies of 0.8 MB they are felt.
         for b, (simple, offset) in enumerate(zip(at_once.tolist(), offsets.tolist(), strict=True)):
             if simple:
                 self._read_at(offset, windows[b * size : (b + 1) * size])
