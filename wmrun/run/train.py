@@ -83,7 +83,7 @@ class Trainer:
         except TrainingDiverged:
             raise
         except Exception:
-            self._checkpoint_if_trained()
+            self._save_what_was_learnt()
             raise
         self.checkpoint()
         return self.counters
@@ -270,6 +270,13 @@ class Trainer:
         )
         self.parts.progress.advance(self.counters)
 
-    def _checkpoint_if_trained(self) -> None:
-        if self.counters.updates > 0:
-            self.checkpoint()
+    def _save_what_was_learnt(self) -> None:
+        """Write a checkpoint while another error is on its way, which must not be hidden."""
+        if self.counters.updates == 0:
+            return
+        try:
+            checkpoint = self.checkpoint()
+        except Exception as error:
+            self.parts.progress.say(f"no checkpoint could be written: {error}")
+        else:
+            self.parts.progress.say(f"wrote {checkpoint.path}; `wmrun resume` goes on from there")
