@@ -75,7 +75,6 @@ def test_a_run_arrives_whole(store: Store, tmp_path: Path):
     assert store.history(info, "progress/agent_steps") == [(100, 50), (200, 100)]
     assert store.history(info, "progress/updates") == [(100, 10), (200, 20)]
     assert run.data.tags["wmrun.run_dir"] == str(info.run_dir)
-    assert run.data.tags["wmrun.version"] == "0.1.0"
     files = [file.path for file in store.client.list_artifacts(run.info.run_id)]
     assert files == ["config.yaml", "videos"]
     (stored,) = store.client.list_artifacts(run.info.run_id, "videos")
@@ -135,34 +134,6 @@ def test_every_resume_is_noted_once(store: Store, tmp_path: Path):
         tracker.start(dataclasses.replace(info, resumed_env_steps=env_steps))
         tracker.finish("KILLED")
     assert store.run_of(info).data.tags["wmrun.resumed_at_env_steps"] == "1200, 200"
-
-
-def test_the_commit_of_the_working_directory_is_noted(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.chdir(tmp_path)
-    for variable in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-        monkeypatch.delenv(variable, raising=False)
-
-    def git(*arguments: str) -> str:
-        name = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        command = ["git", *name, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    git("init")
-    (tmp_path / "walker.yaml").write_text("name: walker\n")
-    git("add", "walker.yaml")
-    git("commit", "-m", "Add walker")
-    commits = []
-    for _ in range(2):
-        info = make_run(tmp_path)
-        tracker = tracked(store.uri)
-        tracker.start(info)
-        tracker.finish("FINISHED")
-        commits.append(store.run_of(info).data.tags["wmrun.git_commit"])
-        (tmp_path / "walker.yaml").write_text("name: changed\n")
-    head = git("rev-parse", "HEAD")
-    assert commits == [head, f"{head}-dirty"]
 
 
 def test_a_run_is_running_again_while_it_is_resumed(store: Store, tmp_path: Path):

@@ -37,7 +37,8 @@ def ui(uri: str, *, port: int) -> None:
             f"there is no {database} in {Path.cwd()}",
             hint="Start `wmrun ui` where `wmrun run` was started, or pass --uri.",
         )
-    talk().print(f"MLflow is starting on http://127.0.0.1:{port} (about 15 s); Ctrl-C ends it")
+    page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    talk().print(f"MLflow is starting (about 15 s), Ctrl-C ends it: {page}", soft_wrap=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     os.execve(sys.executable, command, {**_QUIET, **os.environ})

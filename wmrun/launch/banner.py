@@ -7,7 +7,7 @@ from wmrun_envserver.wire import spaces
 
 from wmrun.agents.base import Agent
 from wmrun.config.schema import Config
-from wmrun.launch.parts import OpenEnvs, projected_replay_bytes
+from wmrun.launch.parts import OpenEnvs, replay_size
 from wmrun.replay.disk import format_bytes, free_bytes
 from wmrun.replay.rows import RowSpec
 from wmrun.run.directory import RunDirectory
@@ -66,7 +66,7 @@ def _agent(config: Config, agent: Agent) -> str:
 
 
 def _replay(config: Config, rows: RowSpec, run: RunDirectory) -> str:
-    needed = projected_replay_bytes(config, rows)
+    needed = replay_size(config, rows).bytes_needed
     return (
         f"capacity {config.replay.capacity:,} steps; this run needs up to {format_bytes(needed)} "
         f"on disk, {format_bytes(free_bytes(run.replay))} are free"

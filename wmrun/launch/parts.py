@@ -92,30 +92,41 @@ def replay_rows(envs: OpenEnvs) -> RowSpec:
     return row_spec(obs, envs.driver.adapter.size)
 
 
-def projected_replay_bytes(config: Config, rows: RowSpec) -> int:
-    """Return the bytes on disk at the end of the run, or at full capacity if that is less.
+@dataclass(frozen=True)
+class ReplaySize:
+    """How many steps of a replay a run fills, and the bytes they take on disk."""
+
+    steps: int
+    spare_steps: int
+    """Kept beyond the capacity, so that a resumed run has every row that its checkpoint had."""
+    bytes_needed: int
+
+
+def replay_size(config: Config, rows: RowSpec) -> ReplaySize:
+    """Return the size at the end of the run, or at full capacity if that is less.
 
     Every episode adds one row for its reset, so a run stores at most twice its agent steps.
     """
-    agent_steps = config.run.env_steps // config.env.action_repeat
-    return Replay.projected_bytes(
-        rows, min(config.replay.capacity, 2 * agent_steps), num_envs=config.env.num_envs
+    repeat = config.env.action_repeat
+    steps = min(config.replay.capacity, 2 * config.run.env_steps // repeat)
+    full = steps == config.replay.capacity
+    spare = config.run.checkpoint_every // repeat
+    needed = Replay.projected_bytes(
+        rows, max(steps, 1), num_envs=config.env.num_envs, spare=spare if full else 0
     )
+    return ReplaySize(steps, spare, needed)
 
 
 def build_replay(config: Config, rows: RowSpec, run: RunDirectory) -> Replay:
-    """Open the replay of a run, after making sure that the run will fit on the disk.
-
-    One checkpoint interval more than the capacity stays on disk, so that a resumed run has every
-    row that its checkpoint had.
-    """
-    check_disk(run.replay, projected_replay_bytes(config, rows), config.replay.capacity)
+    """Open the replay of a run, after making sure that the run will fit on the disk."""
+    size = replay_size(config, rows)
+    check_disk(run.replay, size.bytes_needed, size.steps)
     return Replay(
         run.replay,
         rows,
         capacity=config.replay.capacity,
         num_envs=config.env.num_envs,
-        spare=config.run.checkpoint_every // config.env.action_repeat,
+        spare=size.spare_steps,
     )
 
 

@@ -169,6 +169,7 @@ def run_info(config: Config, run: RunDirectory, checkpoint: Checkpoint | None) -
     record = run.read_record()
     tags = {
         "wmrun.run_dir": str(run.path.absolute()),
+        "wmrun.run_id": run.run_id,
         "wmrun.version": record["versions"]["wmrun"],
         "wmrun.command": shlex.join(record["command"]),
         "wmrun.git_commit": record["git_commit"],

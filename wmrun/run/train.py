@@ -108,7 +108,6 @@ class Trainer:
     def checkpoint(self) -> Checkpoint:
         """Write a complete checkpoint of the run as it stands."""
         self.parts.progress.phase("writing checkpoint")
-        self.parts.replay.flush()
         state: dict[str, Any] = {
             "counters": dataclasses.asdict(self.counters),
             "envs": self.parts.save_envs(),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import getpass
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from wmrun.config.leaves import leaves
 from wmrun.run.tracker import RunInfo, Status
 from wmrun.tracking.jsonl import MetricsLine
 
@@ -100,16 +99,12 @@ def create_run(
     return MlflowRun(client, run.info.run_id)
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(config: Mapping[str, Any]) -> dict[str, str]:
     """Return every leaf of the config by its dotted path, written as in JSON."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{name}.")
-        else:
-            flat[metric_name(name)] = value if isinstance(value, str) else json.dumps(value)
-    return flat
+    return {
+        metric_name(name): value if isinstance(value, str) else json.dumps(value)
+        for name, value in leaves(config).items()
+    }
 
 
 def metric_name(name: str) -> str:
@@ -132,7 +127,7 @@ def _new_tags(
     stored_tags: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the tags that the run lacks, among them what was changed when it was resumed."""
-    facts, pages = _facts(info), _pages(info)
+    facts, pages = dict(info.tags), _pages(info)
     tags = {k: v for k, v in {**facts, **pages}.items() if k not in stored_tags}
     now, then = {**params, **facts}, {**stored_params, **stored_tags}
     changed = {name: value for name, value in now.items() if then.get(name, value) != value}
@@ -144,12 +139,6 @@ def _new_tags(
     return tags
 
 
-def _facts(info: RunInfo) -> dict[str, str]:
-    facts = {**info.tags, "wmrun.run_id": info.run_id, "wmrun.version": version("wmrun")}
-    commit = _git_commit()
-    return facts if commit is None else {**facts, "wmrun.git_commit": commit}
-
-
 def _pages(info: RunInfo) -> dict[str, str]:
     """Return what MLflow's pages show about a run."""
     return {
@@ -159,16 +148,6 @@ def _pages(info: RunInfo) -> dict[str, str]:
         "mlflow.note.content": f"Continue: `wmrun resume {info.run_dir}`\n\n"
         f"Evaluate: `wmrun eval {info.run_dir} --video`",
     }
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the working directory, ending in -dirty if files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
 
 
 def _batches(items: Iterable[T], size: int) -> Iterable[list[T]]:
