@@ -91,6 +91,7 @@ tracking:
   uri: null
   mlflow: true
   flush_every_s: 5.0
+  trackers: []
 """
     )
 

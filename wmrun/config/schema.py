@@ -192,6 +192,8 @@ class TrackingConfig(Section):
     """Send to MLflow. metrics.jsonl is written always."""
     flush_every_s: Seconds = 5.0
     """Seconds between batches sent to MLflow."""
+    trackers: list[nested("tracker")] = []  # type: ignore[valid-type]
+    """Further trackers, each by its `type` and that type's options."""
 
 
 class Config(Section):

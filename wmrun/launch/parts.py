@@ -140,7 +140,7 @@ def build_sampler(config: Config, replay: Replay) -> UniformSampler:
 
 
 def build_tracker(config: Config) -> Tracker:
-    """Return metrics.jsonl and, unless it is turned off, MLflow as one tracker."""
+    """Return metrics.jsonl, MLflow unless it is turned off, and further trackers as one."""
     trackers: list[Tracker] = [registry.build("tracker", {"type": "jsonl"})]
     if config.tracking.mlflow:
         uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_TRACKING_URI)
@@ -150,4 +150,5 @@ def build_tracker(config: Config) -> Tracker:
                 {"type": "mlflow", "uri": uri, "flush_every_s": config.tracking.flush_every_s},
             )
         )
+    trackers += [registry.build("tracker", spec) for spec in config.tracking.trackers]
     return FanoutTracker(trackers)

@@ -44,7 +44,7 @@ class Reason:
     SEQ_GAP = "SEQ_GAP"
     """`seq` is neither the last one nor the one after it."""
     BUSY = "BUSY"
-    """Another mutating call of this session is running."""
+    """Another mutating call of the session is running."""
     CAPACITY = "CAPACITY"
     """The server's limit of sessions or environments is reached."""
     TOO_LARGE = "TOO_LARGE"
