@@ -76,6 +76,7 @@ replay:
   batch_length: 50
 run:
   env_steps: 1000
+  stop_at_return: null
   prefill: 1000
   pretrain: 100
   train_ratio: 160.0

@@ -158,6 +158,14 @@ def test_logging_evaluation_and_checkpoints_keep_their_intervals(make_loop):
     assert store.best_score() is not None
 
 
+def test_a_run_stops_when_an_evaluation_reaches_the_return_it_was_asked_for(make_loop):
+    loop = make_loop()
+    loop.trainer.settings = SETTINGS.model_copy(update={"stop_at_return": 1.0})
+    counters = loop.trainer.run()
+    assert counters.env_steps == loop.tracker.steps_of("eval/return_mean")[0] == 30
+    assert loop.trainer.parts.checkpoints.find("last").env_steps == 30
+
+
 def test_evaluation_leaves_the_replay_alone(make_loop):
     loop = make_loop()
     loop.trainer.run()

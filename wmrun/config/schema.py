@@ -159,6 +159,8 @@ class RunConfig(Section):
 
     env_steps: Count
     """Env steps to train for."""
+    stop_at_return: float | None = None
+    """Stop earlier, when the mean return of an evaluation reaches this; null: never."""
     prefill: CountOrZero = 1_000
     """Agent steps with random actions before the first update."""
     pretrain: CountOrZero = 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,9 +72,10 @@ class Trainer:
         self._speed_mark = (time.monotonic(), self.counters)
         self._resumed = False
         self._evaluated_at = -1
+        self._last_score = -math.inf
 
     def run(self) -> Counters:
-        """Train until `run.env_steps` or a stop signal, ending with a checkpoint.
+        """Train to the end that `run` sets or a stop signal, ending with a checkpoint.
 
         Raises `TrainingDiverged` after saving the batch, and `EnvError` when environments fail for
         good; a checkpoint is written before the latter leaves.
@@ -127,7 +129,7 @@ class Trainer:
         parts.progress.phase("resetting environments")
         rows = self._store(self._first_rows())
         carry = parts.agent.initial_carry(parts.driver.num_envs)
-        while self.counters.env_steps < settings.env_steps and not self._stopping:
+        while not (self._complete or self._stopping):
             if self._prefilling:
                 parts.progress.phase("prefilling with random actions")
                 action = parts.driver.adapter.random(self._random, parts.driver.num_envs)
@@ -141,6 +143,12 @@ class Trainer:
             self._report()
         if settings.eval_every > 0 and self._evaluated_at != self.counters.env_steps:
             self._evaluate()
+
+    @property
+    def _complete(self) -> bool:
+        goal = self.settings.stop_at_return
+        solved = goal is not None and self._last_score >= goal
+        return solved or self.counters.env_steps >= self.settings.env_steps
 
     @property
     def _stopping(self) -> bool:
@@ -232,7 +240,7 @@ class Trainer:
         self._evaluated_at = self.counters.env_steps
         metrics = evaluation.metrics()
         self.parts.tracker.log(metrics, self.counters)
-        score = metrics["eval/return_mean"]
+        self._last_score = score = metrics["eval/return_mean"]
         self.parts.progress.show({"eval return": score})
         self.parts.progress.say(
             f"evaluation at {self.counters.env_steps:,} env steps: "
