@@ -31,6 +31,9 @@ class CountingAgent(Agent):
         self.modes.append(mode)
         return np.zeros((len(is_first), self.action_size), np.float32), carry
 
+    def seed_evaluation(self, seed: int) -> None:
+        self.evaluation_seed = seed
+
     def update(self, batch: Mapping[str, np.ndarray]) -> Metrics:
         if self.updates == self.diverge_at:
             raise TrainingDiverged("loss/image is nan")

@@ -61,10 +61,11 @@ def test_frames_are_those_of_the_first_episode_of_slot_0_with_both_ends():
     assert evaluation.frames[:, 0, 0, 0].tolist() == [0, 1, 2]
 
 
-def test_seeds_begin_the_first_episodes():
-    driver = ScriptedDriver()
-    evaluate(CountingAgent(1), driver, episodes=2, seeds=[7, 8])
+def test_seeds_begin_the_first_episodes_and_the_agents_stream():
+    driver, agent = ScriptedDriver(), CountingAgent(1)
+    evaluate(agent, driver, episodes=2, seeds=[7, 8], noise_seed=9)
     assert driver.seeds == [7, 8]
+    assert agent.evaluation_seed == 9
 
 
 def test_an_evaluation_that_is_told_to_stop_returns_nothing():

@@ -37,8 +37,14 @@ class Agent(ABC):
 
         `obs` values are `[N, ...]` as the environment sent them (images uint8 `[N, H, W, C]`),
         `is_first` is bool `[N]`: where true, that slot's carry is reset before use. Returns float32
-        actions `[N, A]` and the next carry. In mode "eval" the action is the policy's mode.
+        actions `[N, A]` and the next carry. In mode "eval" the action is the policy's mode, and
+        what else is random is drawn from the stream that `seed_evaluation` began: evaluating
+        changes nothing of what is learnt.
         """
+
+    @abstractmethod
+    def seed_evaluation(self, seed: int) -> None:
+        """Begin the random stream of mode "eval" anew, so that an evaluation can be repeated."""
 
     @abstractmethod
     def update(self, batch: Mapping[str, np.ndarray]) -> Metrics:

@@ -163,7 +163,10 @@ class DreamerV2(Agent):
         # Streams of their own for acting and learning: evaluations do not change what is learnt.
         self._act_rng = _new_generator(self._device)
         self._update_rng = _new_generator(self._device)
-        self._policy = Policy(self.world_model, self.actor, self._act_rng)
+        self._eval_rng = _new_generator(self._device)
+        generators: dict[ActMode, torch.Generator]
+        generators = {"train": self._act_rng, "eval": self._eval_rng}
+        self._policy = Policy(self.world_model, self.actor, generators)
 
     def initial_carry(self, num_envs: int) -> Carry:
         return self._policy.initial_carry(num_envs)
@@ -172,6 +175,9 @@ class DreamerV2(Agent):
         self, obs: Mapping[str, np.ndarray], is_first: np.ndarray, carry: Carry, mode: ActMode
     ) -> tuple[np.ndarray, Carry]:
         return self._policy.act(obs, is_first, carry, mode)
+
+    def seed_evaluation(self, seed: int) -> None:
+        self._eval_rng.manual_seed(seed)
 
     def update(self, batch: Mapping[str, np.ndarray]) -> Metrics:
         data = self._prepare(batch)

@@ -26,10 +26,12 @@ class Carry(NamedTuple):
 class Policy:
     """Chooses actions from observations; samples the latent in every mode (V2 agent.py:25-55)."""
 
-    def __init__(self, world_model: WorldModel, actor: Actor, generator: torch.Generator) -> None:
+    def __init__(
+        self, world_model: WorldModel, actor: Actor, generators: Mapping[ActMode, torch.Generator]
+    ) -> None:
         self._world_model = world_model
         self._actor = actor
-        self._generator = generator
+        self._generators = generators
 
     def initial_carry(self, num_envs: int) -> Carry:
         """Return the zero state and action of `num_envs` slots."""
@@ -44,15 +46,16 @@ class Policy:
 
         An action is the policy's mode in "eval" and a sample in "train".
         """
-        rssm, device = self._world_model.rssm, self._generator.device
+        rssm, generator = self._world_model.rssm, self._generators[mode]
+        device = generator.device
         shape = (len(is_first),)
         embed = self._world_model.encoder(to_tensors(obs, device))
         first = torch.tensor(is_first, dtype=torch.bool, device=device)
-        noise = rssm.noise(shape, self._generator)
+        noise = rssm.noise(shape, generator)
         state, _ = rssm.obs_step(carry.state, carry.action, embed, first, noise)
         distribution = self._actor(state.feat)
         if mode == "eval":
             action = distribution.mode
         else:
-            action = distribution.sample(self._actor.noise(shape, self._generator))
+            action = distribution.sample(self._actor.noise(shape, generator))
         return action.cpu().numpy(), Carry(state, action)

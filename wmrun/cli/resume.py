@@ -24,17 +24,27 @@ def resume_cli(
         list[str] | None,
         typer.Argument(help="Changed keys such as run.env_steps=2_000_000.", show_default=False),
     ] = None,
+    checkpoint: Annotated[
+        str, typer.Option(help="last, best, or a checkpoint's env step or folder name.")
+    ] = "last",
     runs: Annotated[Path, typer.Option(help="Folder of all run directories.")] = Path("runs"),
 ) -> None:
-    """Continue a run from its last checkpoint, in the same directory and the same MLflow run."""
-    outcome = resume(run, overrides or (), runs=runs)
+    """Continue a run from a checkpoint, in the same directory and the same MLflow run."""
+    outcome = resume(run, overrides or (), checkpoint=checkpoint, runs=runs)
     report(outcome)
     raise typer.Exit(outcome.exit_code)
 
 
-def resume(reference: str, overrides: Sequence[str] = (), *, runs: Path = Path("runs")) -> Outcome:
+def resume(
+    reference: str,
+    overrides: Sequence[str] = (),
+    *,
+    checkpoint: str = "last",
+    runs: Path = Path("runs"),
+) -> Outcome:
     """Find the run and continue it."""
     from wmrun.launch.training import resume_run
     from wmrun.run.directory import find_run
 
-    return resume_run(find_run(reference, root=runs), overrides, console=talk())
+    run = find_run(reference, root=runs)
+    return resume_run(run, overrides, console=talk(), checkpoint=checkpoint)

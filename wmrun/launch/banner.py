@@ -76,11 +76,10 @@ def _replay(config: Config, rows: RowSpec, run: RunDirectory) -> str:
 def _schedule(config: Config) -> str:
     replay, settings = config.replay, config.run
     rows = replay.batch_size * replay.batch_length
-    updates = (settings.env_steps / config.env.action_repeat - settings.prefill) * (
-        settings.train_ratio / rows
-    )
+    trained_steps = max(0, settings.env_steps // config.env.action_repeat - settings.prefill)
+    updates = settings.pretrain + round(trained_steps * settings.train_ratio / rows)
     return (
-        f"{settings.env_steps:,} env steps, about {max(0, round(updates)):,} updates of "
+        f"{settings.env_steps:,} env steps, about {updates:,} updates of "
         f"{replay.batch_size} x {replay.batch_length} rows (train ratio {settings.train_ratio:g} "
         "replayed steps per agent step)"
     )

@@ -18,7 +18,7 @@ from wmrun.launch.parts import OpenEnvs, build_agent, choose_device, open_envs
 from wmrun.run.checkpoint import CheckpointStore
 from wmrun.run.directory import RunDirectory
 from wmrun.run.evaluate import Evaluation, evaluate
-from wmrun.run.seeding import eval_seeds
+from wmrun.run.seeding import eval_seeds, seed_for
 from wmrun.tracking.video import write_mp4
 
 VIDEO_SIZE = (256, 256)
@@ -94,6 +94,7 @@ class Evaluator:
             envs.driver,
             episodes=episodes,
             seeds=seeds,
+            noise_seed=seed_for(self._config.seed, "eval"),
             image_key=image_key,
             should_stop=should_stop,
             watch=self._watch,
@@ -158,5 +159,5 @@ def evaluate_run(
         )
         evaluation = evaluator.evaluate(video=video)
     assert evaluation is not None, "nothing asked this evaluation to stop"
-    file = save_video(run, evaluation, f"eval_step_{found.env_steps:012d}")
+    file = save_video(run, evaluation, f"{found.path.name}_seed_{config.seed}")
     return EvaluatedRun(run, found.env_steps, evaluation, file)

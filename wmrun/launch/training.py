@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -59,27 +60,33 @@ def start_run(config: Config, *, console: Console, root: Path = RUNS) -> Outcome
         raise
 
 
-def resume_run(run: RunDirectory, overrides: Sequence[str], *, console: Console) -> Outcome:
-    """Continue a stopped run from its last checkpoint, with `overrides` applied to its config.
+def resume_run(
+    run: RunDirectory,
+    overrides: Sequence[str],
+    *,
+    console: Console,
+    checkpoint: str = "last",
+) -> Outcome:
+    """Continue a stopped run from a checkpoint, with `overrides` applied to its config.
 
     What changes is shown and becomes the run's config. Raises `RunError` when a live process writes
     the run, or when it has no checkpoint or nothing left to do.
     """
     config = load_config(run.config_file, overrides)
-    checkpoint = CheckpointStore(run.checkpoints).find("last")
-    if checkpoint.env_steps >= config.run.env_steps:
+    start = CheckpointStore(run.checkpoints).find(checkpoint)
+    if start.env_steps >= config.run.env_steps:
         raise RunError(
-            f"run {run.run_id} is complete: it has {checkpoint.env_steps:,} of "
+            f"run {run.run_id} is complete: it has {start.env_steps:,} of "
             f"{config.run.env_steps:,} env steps",
             hint=f"To train longer: wmrun resume {run.path} run.env_steps="
             f"{2 * config.run.env_steps}",
         )
     run.claim()
     changes = changed_keys(load_config(run.config_file), config)
-    console.print(f"resuming {run.path} at {checkpoint.env_steps:,} env steps", soft_wrap=True)
+    console.print(f"resuming {run.path} at {start.env_steps:,} env steps", soft_wrap=True)
     for key, (before, after) in changes.items():
         console.print(f"  {key}: {before} -> {after}", markup=False)
-    return _train(config, run, console, checkpoint)
+    return _train(config, run, console, start)
 
 
 def _train(
@@ -160,7 +167,8 @@ def _run(trainer: Trainer, run: RunDirectory, info: RunInfo) -> Outcome:
         trainer.parts.progress.phase("sending the last metrics")
         tracker.finish(status)
         ended = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        run.update_record(status=status, env_steps=trainer.counters.env_steps, ended=ended)
+        with contextlib.suppress(OSError):  # a full disk has its own error on the way
+            run.update_record(status=status, env_steps=trainer.counters.env_steps, ended=ended)
     return Outcome(run, status, signals.exit_code, counters)
 
 

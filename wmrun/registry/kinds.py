@@ -80,7 +80,7 @@ _TABLE = (
     Kind(
         "agent",
         "acts on observations and is updated from replayed batches",
-        ("initial_carry", "act", "update", "save", "load", "parameter_counts"),
+        ("initial_carry", "act", "seed_evaluation", "update", "save", "load", "parameter_counts"),
         {"dreamer_v2": "wmrun.agents.dreamer_v2:DreamerV2"},
     ),
     Kind(

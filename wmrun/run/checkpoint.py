@@ -68,12 +68,14 @@ class CheckpointStore:
             return Checkpoint(final)
         partial = self.directory / f".partial_{final.name}"
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for part, values in tensors.items():
-            contiguous = {name: value.detach().cpu().contiguous() for name, value in values.items()}
-            save_file(contiguous, partial / f"{part}.safetensors")
-        write_atomically(partial / "state.json", json.dumps(state) + "\n")
-        (partial / _DONE).touch()
+        try:
+            _write_parts(partial, tensors, state)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise RunError(
+                f"cannot write a checkpoint under {self.directory}: {error}",
+                hint="Make room or permission there, then `wmrun resume` from the one before.",
+            ) from error
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         self._drop_old()
@@ -128,3 +130,14 @@ class CheckpointStore:
         for checkpoint in self.all()[: -self.keep]:
             if checkpoint.path.name != best:
                 shutil.rmtree(checkpoint.path)
+
+
+def _write_parts(
+    directory: Path, tensors: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any]
+) -> None:
+    directory.mkdir(parents=True)
+    for part, values in tensors.items():
+        contiguous = {name: value.detach().cpu().contiguous() for name, value in values.items()}
+        save_file(contiguous, directory / f"{part}.safetensors")
+    write_atomically(directory / "state.json", json.dumps(state) + "\n")
+    (directory / _DONE).touch()

@@ -41,15 +41,16 @@ def evaluate(
     *,
     episodes: int,
     seeds: Sequence[int] = (),
+    noise_seed: int = 0,
     image_key: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     watch: Callable[[int, int], None] = lambda finished, steps: None,
 ) -> Evaluation | None:
     """Play `episodes` episodes, a fixed share in each slot, so that short ones are not favoured.
 
-    `seeds`, one per slot, begin the first episodes. With `image_key` the frames of slot 0's first
-    episode are kept. `watch` hears at every step how many episodes are finished and how many agent
-    steps were taken. Nothing is stored in any replay.
+    `seeds`, one per slot, begin the first episodes, `noise_seed` whatever the agent draws. With
+    `image_key` the frames of slot 0's first episode are kept. `watch` hears at every step how many
+    episodes are finished and how many agent steps were taken. Nothing is stored in any replay.
     Returns None when `should_stop` became true first.
     """
     num_envs = driver.num_envs
@@ -61,6 +62,7 @@ def evaluate(
     steps = 0
     recording = image_key is not None
 
+    agent.seed_evaluation(noise_seed)
     rows = driver.reset(seeds)
     carry = agent.initial_carry(num_envs)
     while not should_stop():

@@ -13,6 +13,9 @@ class MetricMeans:
         self._sums: dict[str, float] = defaultdict(float)
         self._counts: dict[str, int] = defaultdict(int)
 
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
     def add(self, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
             self._sums[name] += value

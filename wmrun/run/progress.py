@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -66,7 +67,8 @@ class RunProgress:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # a terminal that went away must not stop the run
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _print_line(self) -> None:
         self.say(f"[{clock(time.monotonic() - self._started)}] {self._phase}: {self._status()}")

@@ -1,23 +1,28 @@
-"""Stopping on SIGINT and SIGTERM: once asks for a checkpoint, twice stops now."""
+"""Stopping on SIGINT, SIGTERM and SIGHUP: once asks for a checkpoint, twice stops now."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
 from types import FrameType
 from typing import Any
 
 from wmrun.errors import ExitCode
 
-_EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+_EXIT_CODES = {
+    signal.SIGHUP: ExitCode.HUNG_UP,
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+}
 
 
 class StopSignals:
-    """In this context the first SIGINT or SIGTERM sets `received`; the second ends the process.
+    """In this context the first signal sets `received`; the second ends the process.
 
     The loop looks at `received` between updates, writes its checkpoint and returns. Environment
     servers see the end of their parent and leave, so a second signal leaves no process behind.
+    A signal that was ignored before, as SIGHUP under nohup, stays so.
     """
 
     def __init__(self) -> None:
@@ -30,6 +35,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         for number in _EXIT_CODES:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -48,4 +55,5 @@ class StopSignals:
 
 def _write(text: str) -> None:
     """Write to stderr without buffers or locks: a signal handler may interrupt a print."""
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, text.encode())

@@ -141,6 +141,8 @@ class Trainer:
             self._pay_updates()  # while the environments step in their own process
             rows = self._store(parts.driver.step_end())
             self._report()
+        if self._means:
+            self._log()
         if settings.eval_every > 0 and self._evaluated_at != self.counters.env_steps:
             self._evaluate()
 
