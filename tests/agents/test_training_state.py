@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.agents.small import DISCRETE, random_batch, small_dreamer
+from wmrun.agents.base import ActMode
 from wmrun.agents.dreamer_v2 import DreamerV2
 from wmrun.errors import RunError
 
@@ -35,6 +36,22 @@ def test_acting_does_not_change_what_is_learnt() -> None:
     quiet, busy = small_dreamer(), small_dreamer()
     _act(busy)
     assert quiet.update(random_batch()) == busy.update(random_batch())
+
+
+def test_evaluating_does_not_change_how_training_acts() -> None:
+    quiet, busy = small_dreamer(), small_dreamer()
+    _act(busy, "eval")
+    np.testing.assert_array_equal(_act(quiet), _act(busy))
+
+
+def test_an_evaluation_is_repeated_by_its_seed() -> None:
+    agent = small_dreamer()
+    agent.seed_evaluation(7)
+    first = [_act(agent, "eval") for _ in range(3)]
+    agent.seed_evaluation(7)
+    np.testing.assert_array_equal([_act(agent, "eval") for _ in range(3)], first)
+    agent.seed_evaluation(8)
+    assert not np.array_equal([_act(agent, "eval") for _ in range(3)], first)
 
 
 def test_same_seed_builds_the_same_agent() -> None:
@@ -92,7 +109,7 @@ def _equal(state: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bo
     return state.keys() == other.keys() and all(torch.equal(state[n], other[n]) for n in state)
 
 
-def _act(agent: DreamerV2) -> np.ndarray:
+def _act(agent: DreamerV2, mode: ActMode = "train") -> np.ndarray:
     obs = {"vector": np.ones((4, 3), np.float32)}
-    action, _ = agent.act(obs, np.ones(4, bool), agent.initial_carry(4), "train")
+    action, _ = agent.act(obs, np.ones(4, bool), agent.initial_carry(4), mode)
     return action

@@ -47,7 +47,9 @@ def ask(process: subprocess.Popen[str], line: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+    ("number", "exit_code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["INT", "TERM", "HUP"],
 )
 def test_the_first_signal_is_noted_and_decides_the_exit_code(process, number, exit_code):
     assert ask(process, "go on\n") == "none"
