@@ -107,3 +107,10 @@ def test_plugins_names_package_version_and_exception(
     lines = capsys.readouterr().out.splitlines()[2:]
     assert len(lines) == 4
     assert all("toy 1.0" in line and "broken: RuntimeError: reading the" in line for line in lines)
+
+
+def test_show_tells_the_range_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends("show", "agent", "dreamer_v2", "--json") == ExitCode.OK
+    types = {item["name"]: item["type"] for item in json.loads(capsys.readouterr().out)["options"]}
+    assert types["hidden"] == "int >= 1 | null"
+    assert types["discount"] == "float >= 0 and <= 1"

@@ -188,7 +188,35 @@ BROKEN = (
         TOY.replace("1_000", "1_000, train_ratio: .inf"),
         "exp.yaml:3:38",
         "run.train_ratio",
-        "Input should be a finite number",
+        ".inf is not a finite number",
+    ),
+    Broken(
+        "overflowing",
+        TOY.replace("1_000", "1_000, stop_at_return: -1e999"),
+        "exp.yaml:3:41",
+        "run.stop_at_return",
+        "-.inf is not a finite number",
+    ),
+    Broken(
+        "integer beyond floats",
+        TOY.replace("1_000", f"1_000, train_ratio: 1{'0' * 400}"),
+        "exp.yaml:3:38",
+        "run.train_ratio",
+        "1000",
+    ),
+    Broken(
+        "not a number in an option of the family",
+        TOY.replace("walker-walk", "x, options: {mass: [1, .nan]}"),
+        "exp.yaml:2:36",
+        "env.options.mass[1]",
+        ".nan is not a finite number",
+    ),
+    Broken(
+        "option not a number",
+        HEAD + "agent: {type: toy, lr: .nan}\n",
+        "exp.yaml:4:24",
+        "agent.lr",
+        ".nan is not a finite number",
     ),
     # components
     Broken(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Optional, Union
 
 import pytest
+from annotated_types import Ge, Gt, Le, Lt
 
 from wmrun.registry.annotations import (
     Component,
@@ -17,8 +18,14 @@ from wmrun.registry.annotations import (
     nested,
     type_text,
 )
+from wmrun.registry.ranges import NonNegativeFloat, PositiveInt, UnitInterval
 
+RANGE = Annotated[float, Gt(-1.5), Lt(1e3)]
 NAMES = {
+    "Ge": Ge,
+    "Gt": Gt,
+    "Le": Le,
+    "Lt": Lt,
     "Annotated": Annotated,
     "Any": Any,
     "Component": Component,
@@ -59,6 +66,17 @@ class NoAliases:
         ("dict[str, float]", dict[str, float], "dict[str, float]"),
         ("Mapping[str, int]", dict[str, int], "dict[str, int]"),
         ("Annotated[int, 'a unit']", int, "int"),
+        ("Annotated[int, 'a unit', Ge(1)]", Annotated[int, Ge(1)], "int >= 1"),
+        ("Annotated[float, Gt(-1.5), Lt(1e3)]", RANGE, "float > -1.5 and < 1000.0"),
+        ("Annotated[float, Ge(ge=0), Le(le=1)]", UnitInterval, "float >= 0 and <= 1"),
+        ("Annotated[Annotated[float, Ge(0)], Le(1)]", UnitInterval, "float >= 0 and <= 1"),
+        ("Annotated[int | None, Ge(1)]", Optional[PositiveInt], "int >= 1 | null"),  # noqa: UP045
+        ("Annotated[str, Ge(1)]", str, "str"),
+        (
+            "dict[str, Annotated[float, Ge(0)]]",
+            dict[str, NonNegativeFloat],
+            "dict[str, float >= 0]",
+        ),
         ("Component['latent']", nested("latent"), "latent component"),
         ("Annotated[Component, 'head']", nested("head"), "head component"),
         (

@@ -11,6 +11,7 @@ from wmrun.errors import ComponentError
 from wmrun.nn.distributions import OneHot
 from wmrun.nn.layers import MLP, Activation, Dense, Norm
 from wmrun.nn.observations import describe_space
+from wmrun.registry.ranges import NonNegativeInt, PositiveInt
 
 
 class CategoricalActor(Actor):
@@ -30,8 +31,8 @@ class CategoricalActor(Actor):
         feat_size: int,
         act_space: spaces.Space,
         *,
-        layers: int = 4,
-        units: int = 400,
+        layers: NonNegativeInt = 4,
+        units: PositiveInt = 400,
         act: Activation = "elu",
         norm: Norm = "none",
     ) -> None:

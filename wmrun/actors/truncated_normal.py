@@ -13,6 +13,7 @@ from wmrun.errors import ComponentError
 from wmrun.nn.layers import MLP, Activation, Dense, Norm
 from wmrun.nn.observations import describe_space
 from wmrun.nn.truncated_normal import TruncatedNormal
+from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
 class TruncatedNormalActor(Actor):
@@ -35,11 +36,11 @@ class TruncatedNormalActor(Actor):
         feat_size: int,
         act_space: spaces.Space,
         *,
-        layers: int = 4,
-        units: int = 400,
+        layers: NonNegativeInt = 4,
+        units: PositiveInt = 400,
         act: Activation = "elu",
         norm: Norm = "none",
-        min_std: float = 0.1,
+        min_std: NonNegativeFloat = 0.1,
     ) -> None:
         super().__init__()
         leaf = action_leaf(act_space)

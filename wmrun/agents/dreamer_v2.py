@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor
 from wmrun_envserver.wire import spaces
 
@@ -28,6 +29,7 @@ from wmrun.nn.layers import Activation, Norm
 from wmrun.nn.optimizer import Adam
 from wmrun.nn.returns import lambda_return
 from wmrun.registry import Component
+from wmrun.registry.ranges import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
 from wmrun.spelling import closest
 from wmrun.world_model import RSSM, State, WorldModel
 
@@ -91,30 +93,30 @@ class DreamerV2(Agent):
         continue_head: Annotated[Component, "head"] | None = None,
         critic_head: Annotated[Component, "head"] = {"type": "mse"},
         actor: Annotated[Component, "actor"] = {"type": "truncated_normal"},
-        hidden: int | None = None,
+        hidden: PositiveInt | None = None,
         act: Activation = "elu",
         norm: Norm = "none",
-        imagine_horizon: int = 15,
-        discount: float = 0.99,
-        return_lambda: float = 0.95,
-        kl_scale: float = 1.0,
-        kl_balance: float = 0.8,
-        kl_free: float = 1.0,
+        imagine_horizon: Annotated[int, Ge(2)] = 15,
+        discount: UnitInterval = 0.99,
+        return_lambda: UnitInterval = 0.95,
+        kl_scale: NonNegativeFloat = 1.0,
+        kl_balance: UnitInterval = 0.8,
+        kl_free: NonNegativeFloat = 1.0,
         kl_free_avg: bool = True,
         kl_forward: bool = False,
-        loss_scales: dict[str, float] = {},
+        loss_scales: dict[str, NonNegativeFloat] = {},
         detached_heads: list[Literal["decoder", "reward", "continue"]] = [],
         reward_transform: Literal["identity", "tanh"] = "identity",
         actor_grad: Literal["auto", "dynamics", "reinforce", "both"] = "auto",
-        actor_grad_mix: float = 0.1,
-        actor_entropy: float = 1e-4,
-        slow_critic_every: int = 100,
-        model_lr: float = 3e-4,
-        actor_lr: float = 8e-5,
-        critic_lr: float = 8e-5,
-        adam_eps: float = 1e-5,
-        grad_clip: float = 100.0,
-        weight_decay: float = 1e-6,
+        actor_grad_mix: UnitInterval = 0.1,
+        actor_entropy: NonNegativeFloat = 1e-4,
+        slow_critic_every: PositiveInt = 100,
+        model_lr: PositiveFloat = 3e-4,
+        actor_lr: PositiveFloat = 8e-5,
+        critic_lr: PositiveFloat = 8e-5,
+        adam_eps: PositiveFloat = 1e-5,
+        grad_clip: NonNegativeFloat = 100.0,
+        weight_decay: Annotated[float, Ge(0), Lt(1)] = 1e-6,
     ) -> None:
         _check_obs_space(obs_space)
         if imagine_horizon < 2:

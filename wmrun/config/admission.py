@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt
-
 from wmrun.config.schema import Form, Section
 from wmrun.config.tree import Mapping, Node, Scalar, Sequence
 from wmrun.registry.annotations import Nested
+from wmrun.registry.ranges import in_range, range_text
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class Member:
         """Return what is wrong with a scalar of the right shape, or None."""
         if self.origin is Literal and value not in self.args:
             return "is not one of the choices"
+        if self.type is float and abs(value) > sys.float_info.max:
+            return "is out of range"
+        if not in_range(value, self.marks):
+            return "is out of range"
         for mark in self.marks:
-            if isinstance(mark, Ge) and not value >= mark.ge:
-                return "is out of range"
-            if isinstance(mark, Gt) and not value > mark.gt:
-                return "is out of range"
             if isinstance(mark, Form) and not re.match(mark.pattern, value):
                 return "does not have the right form"
         return None
@@ -83,7 +83,7 @@ class Member:
         forms = [mark.words for mark in self.marks if isinstance(mark, Form)]
         if forms:
             return forms[0]
-        return _NOUNS.get(self.origin, "a mapping") + _bound_words(self.marks)
+        return f"{_NOUNS.get(self.origin, 'a mapping')} {range_text(self.marks)}".rstrip()
 
     def choices(self) -> tuple[str, ...]:
         """Return the strings that could be suggested in place of a wrong one."""
@@ -143,8 +143,3 @@ def _list_words(member: Member) -> str:
     if member.origin is list or args[1:] == (...,):
         return f"a list, each item {words(args[0])}"
     return f"a list of {len(args)}: {', '.join(words(arg) for arg in args)}"
-
-
-def _bound_words(marks: tuple[Any, ...]) -> str:
-    bounds = [f" >= {mark.ge}" for mark in marks if isinstance(mark, Ge)]
-    return "".join(bounds + [f" > {mark.gt}" for mark in marks if isinstance(mark, Gt)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from wmrun.config.scalars import write_float
 from wmrun.config.tree import Place
 from wmrun.errors import ExitCode, WmrunError
 
@@ -128,5 +130,6 @@ def excerpt(place: Place) -> str:
 
 def quoted(value: Any) -> str:
     """Return a scalar as messages show it: in YAML's words, strings quoted, long ones shortened."""
-    text = json.dumps(value, ensure_ascii=False)
+    plain = isinstance(value, float) and not math.isfinite(value)
+    text = write_float(value) if plain else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f'{text[:57]}…"'

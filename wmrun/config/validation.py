@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -177,6 +178,9 @@ class Validator:
     def _scalar(
         self, member: Member, alternatives: tuple[Member, ...], node: Scalar, path: str
     ) -> Any:
+        if isinstance(node.value, float) and not math.isfinite(node.value):
+            self._log.add(node.place, path, f"{quoted(node.value)} is not a finite number")
+            return None
         objections = [m.objection(node.value) for m in alternatives if m.admits(node)]
         if None not in objections:
             self._log.add(

@@ -14,6 +14,7 @@ from wmrun.nn.images import Conv, channels_last, scale_images
 from wmrun.nn.initializers import glorot_
 from wmrun.nn.layers import Activation, Dense, Norm
 from wmrun.nn.observations import ObsSpace, image_shapes
+from wmrun.registry.ranges import PositiveInt
 
 KERNELS: Final = (5, 5, 6, 6)
 STRIDE: Final = 2
@@ -39,7 +40,7 @@ class CnnDecoder(Decoder):
         stoch_size: int,
         deter_size: int,
         *,
-        depth: int = 48,
+        depth: PositiveInt = 48,
         act: Activation = "elu",
         norm: Norm = "none",
     ) -> None:

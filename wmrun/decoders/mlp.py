@@ -11,6 +11,7 @@ from wmrun.decoders.base import Decoder
 from wmrun.nn.distributions import UnitNormal
 from wmrun.nn.layers import MLP, Activation, Dense, Norm
 from wmrun.nn.observations import ObsSpace, vector_sizes
+from wmrun.registry.ranges import NonNegativeInt, PositiveInt
 
 
 class MlpDecoder(Decoder):
@@ -31,8 +32,8 @@ class MlpDecoder(Decoder):
         stoch_size: int,
         deter_size: int,
         *,
-        layers: int = 4,
-        units: int = 400,
+        layers: NonNegativeInt = 4,
+        units: PositiveInt = 400,
         act: Activation = "elu",
         norm: Norm = "none",
     ) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from wmrun.dynamics.base import Dynamics
 from wmrun.nn.layers import Activation, Hidden, Norm
 from wmrun.nn.recurrent import LayerNormGRUCell
+from wmrun.registry.ranges import PositiveInt
 
 
 class GruLayerNormDynamics(Dynamics):
@@ -25,8 +26,8 @@ class GruLayerNormDynamics(Dynamics):
         stoch_size: int,
         action_size: int,
         *,
-        deter: int = 200,
-        hidden: int | None = None,
+        deter: PositiveInt = 200,
+        hidden: PositiveInt | None = None,
         act: Activation = "elu",
         norm: Norm = "none",
     ) -> None:

@@ -12,6 +12,7 @@ from wmrun.errors import ComponentError
 from wmrun.nn.images import Conv, channels_first, channels_last, scale_images
 from wmrun.nn.layers import Activation, Norm
 from wmrun.nn.observations import ObsSpace, image_shapes
+from wmrun.registry.ranges import PositiveInt
 
 KERNEL, STRIDE, LAYERS = 4, 2, 4
 SMALLEST_SIDE = 46
@@ -35,7 +36,7 @@ class CnnEncoder(Encoder):
         self,
         obs_space: ObsSpace,
         *,
-        depth: int = 48,
+        depth: PositiveInt = 48,
         act: Activation = "elu",
         norm: Norm = "none",
     ) -> None:

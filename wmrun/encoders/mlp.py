@@ -10,6 +10,7 @@ from torch import Tensor
 from wmrun.encoders.base import Encoder
 from wmrun.nn.layers import MLP, Activation, Norm
 from wmrun.nn.observations import ObsSpace, vector_sizes
+from wmrun.registry.ranges import NonNegativeInt, PositiveInt
 
 
 class MlpEncoder(Encoder):
@@ -28,8 +29,8 @@ class MlpEncoder(Encoder):
         self,
         obs_space: ObsSpace,
         *,
-        layers: int = 4,
-        units: int = 400,
+        layers: NonNegativeInt = 4,
+        units: PositiveInt = 400,
         act: Activation = "elu",
         norm: Norm = "none",
     ) -> None:

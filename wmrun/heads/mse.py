@@ -7,6 +7,7 @@ from torch import Tensor
 from wmrun.heads.base import Head
 from wmrun.nn.distributions import UnitNormal
 from wmrun.nn.layers import MLP, Activation, Dense, Norm
+from wmrun.registry.ranges import NonNegativeInt, PositiveInt
 
 
 class MseHead(Head):
@@ -23,8 +24,8 @@ class MseHead(Head):
         self,
         feat_size: int,
         *,
-        layers: int = 4,
-        units: int = 400,
+        layers: NonNegativeInt = 4,
+        units: PositiveInt = 400,
         act: Activation = "elu",
         norm: Norm = "none",
     ) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from wmrun.latents.base import Latent
 from wmrun.nn.distributions import OneHot
+from wmrun.registry.ranges import PositiveInt
 
 
 class CategoricalLatent(Latent):
@@ -19,7 +20,7 @@ class CategoricalLatent(Latent):
         classes: number of classes of each variable (K).
     """
 
-    def __init__(self, *, groups: int = 32, classes: int = 32) -> None:
+    def __init__(self, *, groups: PositiveInt = 32, classes: PositiveInt = 32) -> None:
         self._shape = (groups, classes)
         self.stats_size = self.flat_size = groups * classes
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wmrun.latents.base import Latent
 from wmrun.nn.distributions import DiagonalNormal
+from wmrun.registry.ranges import NonNegativeFloat, PositiveInt
 
 _STD_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": F.softplus,
@@ -32,9 +33,9 @@ class GaussianLatent(Latent):
     def __init__(
         self,
         *,
-        size: int = 32,
+        size: PositiveInt = 32,
         std_act: Literal["softplus", "sigmoid", "sigmoid2"] = "sigmoid2",
-        min_std: float = 0.1,
+        min_std: NonNegativeFloat = 0.1,
     ) -> None:
         self.stats_size = 2 * size
         self.flat_size = size

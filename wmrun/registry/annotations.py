@@ -1,8 +1,9 @@
 """The types that an option of a component may have, from its annotation in source or at run time.
 
 Both ways end in the same plain typing objects: `int`, `float`, `bool`, `str`, `Any`, `None`,
-`Literal[...]`, `list[X]`, `tuple[X, ...]`, `dict[str, X]`, unions of these, and
-`Annotated[dict[str, Any], Nested(kind)]` for a component inside a component.
+`Literal[...]`, `list[X]`, `tuple[X, ...]`, `dict[str, X]`, unions of these,
+`Annotated[dict[str, Any], Nested(kind)]` for a component inside a component, and `int` or `float`
+with a range, as in `Annotated[int, Ge(1)]`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Union, get_args, get_origin
+
+from wmrun.registry.ranges import BOUNDS, bounds, range_text
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ def type_text(annotation: Any) -> str:
         return " | ".join(type_text(arg) for arg in args)
     if origin is Annotated:
         marks = [mark.kind for mark in args[1:] if isinstance(mark, Nested)]
-        return f"{marks[0]} component" if marks else type_text(args[0])
+        ranged = f"{type_text(args[0])} {range_text(args[1:])}".rstrip()
+        return f"{marks[0]} component" if marks else ranged
     if origin is not None:
         inner = ", ".join("..." if arg is ... else type_text(arg) for arg in args)
         return f"{origin.__name__}[{inner}]"
@@ -158,7 +162,25 @@ def _annotated_source(items: list[ast.expr], scope: Scope) -> Any:
     base = items[0]
     if isinstance(base, (ast.Name, ast.Attribute)) and _last_name(base) == "Component":
         return nested(ast.literal_eval(items[1]))
-    return from_source(base, scope)
+    return _ranged(from_source(base, scope), [mark for item in items[1:] for mark in _bound(item)])
+
+
+def _bound(node: ast.expr) -> list[Any]:
+    """Return the bound that a mark in source stands for, nothing where it is another mark."""
+    if not isinstance(node, ast.Call) or _last_name(node.func) not in BOUNDS:
+        return []
+    (limit,) = [*node.args, *(keyword.value for keyword in node.keywords)]
+    return [BOUNDS[_last_name(node.func)](ast.literal_eval(limit))]
+
+
+def _ranged(base: Any, marks: Sequence[Any]) -> Any:
+    """Return a type with a range put on every number that it admits."""
+    origin, args = get_origin(base), get_args(base)
+    if origin is Union:
+        return Union[tuple(_ranged(arg, marks) for arg in args)]  # noqa: UP007
+    is_number = (args[0] if origin is Annotated else base) in (int, float)
+    parts = (base, *marks)
+    return Annotated[parts] if is_number and marks else base
 
 
 def _annotated(args: tuple[Any, ...]) -> Any:
@@ -168,7 +190,7 @@ def _annotated(args: tuple[Any, ...]) -> Any:
             return nested(mark.kind)
     if base is Component:
         return nested(marks[0])
-    return from_runtime(base)
+    return _ranged(from_runtime(base), bounds(marks))
 
 
 def _last_name(node: ast.expr) -> str:
