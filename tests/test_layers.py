@@ -140,7 +140,7 @@ def test_commands_that_do_not_train_import_neither_torch_nor_mlflow_nor_grpc(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     file = tmp_path / "walk.yaml"
-    file.write_text("extends: dreamer_v2\nname: walk\nenv: {task: x}\nrun: {env_steps: 10}\n")
+    file.write_text("extends: dreamer_v2\nname: walk\nenv: {task: x}\nrun: {env_steps: 2_000}\n")
     script = f"""
 import sys
 from wmrun.cli.app import main

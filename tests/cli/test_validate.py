@@ -13,7 +13,7 @@ from wmrun.cli.validate import validate
 from wmrun.config.load import load_config
 from wmrun.errors import ExitCode
 
-EXPERIMENT = "extends: dreamer_v2\nname: walk\nenv: {task: x}\nrun: {env_steps: 10}\n"
+EXPERIMENT = "extends: dreamer_v2\nname: walk\nenv: {task: x}\nrun: {env_steps: 2_000}\n"
 
 
 @pytest.fixture

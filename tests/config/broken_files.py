@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-HEAD = "name: walk\nenv: {task: walker-walk}\nrun: {env_steps: 1_000}\n"
+HEAD = "name: walk\nenv: {task: walker-walk}\nrun: {env_steps: 2_000}\n"
 """Three valid lines; what follows in a file starts on line 4."""
 TOY = HEAD + "agent: {type: toy}\n"
 """Four valid lines that make a whole experiment."""
@@ -121,7 +121,7 @@ BROKEN = (
     Broken("bool for int", TOY + "seed: true\n", "exp.yaml:5:7", "seed", "true is a boolean"),
     Broken(
         "exponent for int",
-        TOY.replace("1_000", "2e5"),
+        TOY.replace("2_000", "2e5"),
         "exp.yaml:3:18",
         "run.env_steps",
         "200000.0 is a float",
@@ -185,21 +185,21 @@ BROKEN = (
     ),
     Broken(
         "infinite",
-        TOY.replace("1_000", "1_000, train_ratio: .inf"),
+        TOY.replace("2_000", "2_000, train_ratio: .inf"),
         "exp.yaml:3:38",
         "run.train_ratio",
         ".inf is not a finite number",
     ),
     Broken(
         "overflowing",
-        TOY.replace("1_000", "1_000, stop_at_return: -1e999"),
+        TOY.replace("2_000", "2_000, stop_at_return: -1e999"),
         "exp.yaml:3:41",
         "run.stop_at_return",
         "-.inf is not a finite number",
     ),
     Broken(
         "integer beyond floats",
-        TOY.replace("1_000", f"1_000, train_ratio: 1{'0' * 400}"),
+        TOY.replace("2_000", f"2_000, train_ratio: 1{'0' * 400}"),
         "exp.yaml:3:38",
         "run.train_ratio",
         "1000",
@@ -217,6 +217,23 @@ BROKEN = (
         "exp.yaml:4:24",
         "agent.lr",
         ".nan is not a finite number",
+    ),
+    Broken(
+        "prefill in env steps",
+        TOY.replace("task: walker-walk", "task: x, action_repeat: 2").replace(
+            "2_000", "2_000, prefill: 1_000"
+        ),
+        "exp.yaml:3:34",
+        "run.prefill",
+        "prefill counts agent steps: the first update would follow 1000, the run has only 1000 "
+        "agent steps (env_steps 2000 / action_repeat 2)",
+    ),
+    Broken(
+        "default prefill without updates but pretrain",
+        TOY.replace("2_000", "900, train_ratio: 0"),
+        "exp.yaml:3:6",
+        "run.prefill",
+        "prefill counts agent steps: the first update would follow 1000, the run has only 900",
     ),
     # components
     Broken(

@@ -14,7 +14,7 @@ VALID = """\
 name: walk
 env: {task: walker-walk}
 agent: {type: toy}
-run: {env_steps: 1_000}
+run: {env_steps: 2_000}
 """
 
 

@@ -126,10 +126,24 @@ def test_a_preset_is_valid_below_a_minimal_experiment(write: Write, name: str) -
 def test_a_config_built_in_python_is_held_to_the_same_types(
     section: str, changes: dict[str, object]
 ) -> None:
-    parts = {"name": "walk", "agent": {}, "env": {"task": "x"}, "run": {"env_steps": 1}}
+    parts = {"name": "walk", "agent": {}, "env": {"task": "x"}, "run": {"env_steps": 9, "prefill": 1}}
     parts[section] = {**parts[section], **changes}  # type: ignore[dict-item]
     with pytest.raises(ValidationError):
         Config(**parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["run.env_steps=100", "run.prefill=99"],
+        ["run.env_steps=201", "env.action_repeat=2", "run.prefill=100"],
+        ["run.env_steps=100", "run.prefill=100", "run.train_ratio=0", "run.pretrain=0"],
+    ],
+)
+def test_prefill_may_take_all_but_the_last_agent_step_and_all_where_nothing_is_learned(
+    write: Write, overrides: list[str]
+) -> None:
+    assert load_config(write("walk.yaml", VALID), overrides).run.env_steps < 1_000
 
 
 def test_a_config_cannot_be_changed(write: Write) -> None:

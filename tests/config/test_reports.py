@@ -107,7 +107,7 @@ def test_a_value_is_reported_where_it_was_set(write: Write) -> None:
         extends: base.yaml
         name: walk
         env: {task: walker-walk}
-        run: {env_steps: 1_000}
+        run: {env_steps: 2_000}
         """,
     )
     assert (

@@ -109,7 +109,7 @@ def test_using_a_broken_one_quotes_its_own_exception(site: Path, name: str, reas
 def test_an_experiment_that_does_not_use_a_broken_one_is_valid(site: Path, tmp_path: Path) -> None:
     file = tmp_path / "exp.yaml"
     file.write_text(
-        "name: walk\nextends: dreamer_v2\nenv: {task: x}\nrun: {env_steps: 10}\n"
+        "name: walk\nextends: dreamer_v2\nenv: {task: x}\nrun: {env_steps: 2_000}\n"
         "agent: {encoder: {type: sound}}\n"
     )
     assert wmrun(site, "validate", str(file)).returncode == ExitCode.OK

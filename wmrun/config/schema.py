@@ -228,6 +228,19 @@ class Config(Section):
 
     _source: tuple[Path, ...] = PrivateAttr(default=())
 
+    @model_validator(mode="after")
+    def _learns(self) -> Config:
+        run, repeat = self.run, self.env.action_repeat
+        agent_steps = -(-run.env_steps // repeat)
+        if agent_steps <= run.prefill and (run.train_ratio > 0 or run.pretrain > 0):
+            raise conflict(
+                "run.prefill",
+                f"prefill counts agent steps: the first update would follow {run.prefill}, "
+                f"the run has only {agent_steps} agent steps "
+                f"(env_steps {run.env_steps} / action_repeat {repeat})",
+            )
+        return self
+
     @property
     def source(self) -> tuple[Path, ...]:
         """The files that the configuration was read from: the experiment, then what it extends."""
