@@ -126,7 +126,12 @@ def test_a_preset_is_valid_below_a_minimal_experiment(write: Write, name: str) -
 def test_a_config_built_in_python_is_held_to_the_same_types(
     section: str, changes: dict[str, object]
 ) -> None:
-    parts = {"name": "walk", "agent": {}, "env": {"task": "x"}, "run": {"env_steps": 9, "prefill": 1}}
+    parts = {
+        "name": "walk",
+        "agent": {},
+        "env": {"task": "x"},
+        "run": {"env_steps": 9, "prefill": 1},
+    }
     parts[section] = {**parts[section], **changes}  # type: ignore[dict-item]
     with pytest.raises(ValidationError):
         Config(**parts)  # type: ignore[arg-type]
