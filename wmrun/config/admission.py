@@ -9,7 +9,7 @@ import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from wmrun.config.schema import Form, Section
+from wmrun.config.schema import Form, Program, Section
 from wmrun.config.tree import Mapping, Node, Scalar, Sequence
 from wmrun.registry.annotations import Nested
 from wmrun.registry.ranges import in_range, range_text
@@ -34,6 +34,10 @@ class Member:
     def nested_kind(self) -> str | None:
         """The kind of component that this takes, if it takes one."""
         return next((mark.kind for mark in self.marks if isinstance(mark, Nested)), None)
+
+    @property
+    def is_program(self) -> bool:
+        return any(isinstance(mark, Program) for mark in self.marks)
 
     @property
     def is_section(self) -> bool:

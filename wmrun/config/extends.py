@@ -57,7 +57,8 @@ class FileReader:
     def _parse(self, path: Path) -> Mapping | None:
         name = display_name(path)
         try:
-            source = Source(name, path.read_text(encoding="utf-8-sig"), path.resolve())
+            text = path.read_text(encoding="utf-8-sig")
+            source = Source(name, text, Path(os.path.abspath(path)))
         except (OSError, UnicodeDecodeError) as error:
             self._log.add_missing_file(name, f"cannot be read: {error}", None)
             self._log.has_gaps = True

@@ -45,6 +45,11 @@ class Form:
         return core_schema.str_schema(pattern=self.pattern)
 
 
+@dataclass(frozen=True)
+class Program:
+    """Marks a string that is a path where it has a `/`, relative to the file that sets it."""
+
+
 class Section(BaseModel):
     """A mapping of an experiment file: frozen, typed strictly, without room for unknown keys."""
 
@@ -82,8 +87,11 @@ class RestartsConfig(Section):
 class ServerConfig(Section):
     """The process that steps the environments: started here, or reached at an address."""
 
-    python: str | None = None
-    """The Python interpreter that has the env family installed; null: the learner's own."""
+    python: Annotated[str, Program()] | None = None
+    """The Python interpreter that has the env family installed; null: the learner's own.
+
+    A path is relative to the file that sets it.
+    """
     address: str | None = None
     """A server that is already running, as `host:port` or `unix:/path`; null: start one."""
     start_timeout_s: Seconds = 60.0
