@@ -79,6 +79,21 @@ def test_null_sets_back_what_a_base_has_set(write: Write) -> None:
     assert load_config(file, ["env.image=null"]).env.image is None
 
 
+def test_null_removes_an_entry_of_a_free_mapping_that_a_base_has_set(write: Write) -> None:
+    write(
+        "base.yaml",
+        """\
+        env: {options: {quality: fast, kwargs: {camera: null}}}
+        agent: {loss_scales: {vector: 100, reward: 2}}
+        """,
+    )
+    text = "extends: [dreamer_v2, base.yaml]\n" + VALID.replace("agent: {type: toy}\n", "")
+    nulls = ["agent.loss_scales.vector=null", "env.options.quality=null"]
+    config = load_config(write("walk.yaml", text), nulls)
+    assert config.agent["loss_scales"] == {"reward": 2.0}
+    assert config.env.options == {"kwargs": {"camera": None}}
+
+
 def test_bases_are_relative_to_the_file_that_names_them_and_later_ones_win(write: Write) -> None:
     write("bases/one.yaml", "extends: two.yaml\nseed: 1\n")
     write("bases/two.yaml", "seed: 2\nthreads: 2\ndevice: cpu\n")

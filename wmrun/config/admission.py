@@ -9,7 +9,7 @@ import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from wmrun.config.schema import Form, Program, Section
+from wmrun.config.schema import Form, NullRemoves, Program, Section
 from wmrun.config.tree import Mapping, Node, Scalar, Sequence
 from wmrun.registry.annotations import Nested
 from wmrun.registry.ranges import in_range, range_text
@@ -38,6 +38,14 @@ class Member:
     @property
     def is_program(self) -> bool:
         return any(isinstance(mark, Program) for mark in self.marks)
+
+    @property
+    def null_removes(self) -> bool:
+        """Whether a null in this mapping stands for no entry: where it cannot be a value."""
+        if any(isinstance(mark, NullRemoves) for mark in self.marks):
+            return True
+        values = members(self.args[1]) if self.origin is dict and self.args else ()
+        return bool(values) and not any(value.admits_scalar(None) for value in values)
 
     @property
     def is_section(self) -> bool:

@@ -50,6 +50,11 @@ class Program:
     """Marks a string that is a path where it has a `/`, relative to the file that sets it."""
 
 
+@dataclass(frozen=True)
+class NullRemoves:
+    """Marks a mapping of anything from which null takes the entry that a base has set."""
+
+
 class Section(BaseModel):
     """A mapping of an experiment file: frozen, typed strictly, without room for unknown keys."""
 
@@ -131,8 +136,8 @@ class EnvConfig(Section):
     """Offer bounded actions as [-1, 1] and rescale them in the server."""
     clip_actions: bool = True
     """Clip actions to their bounds; otherwise one outside is an error."""
-    options: dict[str, Any] = {}
-    """Options of the env family, checked by the server."""
+    options: Annotated[dict[str, Any], NullRemoves()] = {}
+    """Options of the env family, checked by the server; null: as if it were not set."""
     server: ServerConfig = ServerConfig()
     """The process that steps the environments."""
 

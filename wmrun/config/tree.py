@@ -72,6 +72,11 @@ class Mapping:
         entry = self.entries.get(key)
         return entry.value.value if entry and isinstance(entry.value, Scalar) else None
 
+    def is_null(self, key: str) -> bool:
+        """Return whether `key` is there and null."""
+        entry = self.entries.get(key)
+        return entry is not None and isinstance(entry.value, Scalar) and entry.value.value is None
+
     def without(self, key: str) -> Mapping:
         """Return a copy that lacks `key`."""
         return Mapping({k: e for k, e in self.entries.items() if k != key}, self.place)

@@ -205,6 +205,7 @@ class Validator:
         return {
             name: self._value(inner, (), entry, _join(path, name))
             for name, entry in node.entries.items()
+            if not (member.null_removes and node.is_null(name))
         }
 
     def _list(self, member: Member, items: tuple[Node, ...], node: Node, path: str) -> Any:
