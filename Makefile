@@ -15,11 +15,11 @@ $(INSTALLED): pyproject.toml envservers/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "wmrun needs Python 3.10 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable "./envservers[gym,dmc]" --editable ".[dev]"
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable "./envservers[gym,dmc]" --editable ".[dev]"
 	@touch $(INSTALLED)
 
 test: install ## The default suite: fast, no learning, no GPU
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: install ## The tests that take longer, the quickstart learning check among them
 	$(BIN)/python -m pytest -m "slow or learning"
