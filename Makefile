@@ -8,6 +8,7 @@ INSTALLED := $(VENV)/.installed
 
 quickstart: install ## Train experiments/quickstart.yaml (CartPole, CPU, under 10 minutes)
 	$(BIN)/wmrun run experiments/quickstart.yaml
+	@echo "To type wmrun without its path: source $(VENV)/bin/activate"
 
 install: $(INSTALLED) ## Create .venv with both distributions, the gym and dmc families and the tools
 
