@@ -20,6 +20,9 @@ class SlotFailure:
     reason: str
     message: str
 
+    def __str__(self) -> str:
+        return f"environment slots {', '.join(map(str, self.slots))} restarted: {self.message}"
+
 
 class InfoColumn(NamedTuple):
     """A named extra value that the environments of some slots reported; the arrays are parallel."""

@@ -41,8 +41,10 @@ class Evaluator:
         *,
         episodes: int,
         watch: Callable[[int, int], None] = lambda finished, steps: None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._watch = watch
+        self._say = say
         self._config = config
         self._run = run
         self._agent = agent
@@ -98,6 +100,7 @@ class Evaluator:
             image_key=image_key,
             should_stop=should_stop,
             watch=self._watch,
+            say=self._say,
         )
 
     def _open(self, role: Role, env: EnvConfig) -> OpenEnvs:
@@ -142,6 +145,7 @@ def evaluate_run(
     video: bool = False,
     overrides: Sequence[str] = (),
     watch: Callable[[int, int], None] = lambda finished, steps: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> EvaluatedRun:
     """Load a checkpoint of a run and play `episodes` with the policy's mode.
 
@@ -155,7 +159,7 @@ def evaluate_run(
         agent = build_agent(config, envs.spec, choose_device(config.device))
         agent.load(found.tensors("agent"))
         evaluator = stack.enter_context(
-            Evaluator(config, run, agent, episodes=episodes, watch=watch)
+            Evaluator(config, run, agent, episodes=episodes, watch=watch, say=say)
         )
         evaluation = evaluator.evaluate(video=video)
     assert evaluation is not None, "nothing asked this evaluation to stop"

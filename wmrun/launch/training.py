@@ -121,7 +121,7 @@ def _build_trainer(
         progress.say(line)
     run.update_record(**describe_process(device))
     evaluator = stack.enter_context(
-        Evaluator(config, run, agent, episodes=config.run.eval_episodes)
+        Evaluator(config, run, agent, episodes=config.run.eval_episodes, say=progress.say)
     )
     tracker = build_tracker(config)
 

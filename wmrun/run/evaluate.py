@@ -45,12 +45,14 @@ def evaluate(
     image_key: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     watch: Callable[[int, int], None] = lambda finished, steps: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Evaluation | None:
     """Play `episodes` episodes, a fixed share in each slot, so that short ones are not favoured.
 
     `seeds`, one per slot, begin the first episodes, `noise_seed` whatever the agent draws. With
     `image_key` the frames of slot 0's first episode are kept. `watch` hears at every step how many
-    episodes are finished and how many agent steps were taken. Nothing is stored in any replay.
+    episodes are finished and how many agent steps were taken, `say` what failed on the way. Nothing
+    is stored in any replay.
     Returns None when `should_stop` became true first.
     """
     num_envs = driver.num_envs
@@ -77,6 +79,8 @@ def evaluate(
             return Evaluation(tuple(finished), np.stack(frames) if frames else None)
         action, carry = agent.act(rows.obs, rows.is_first, carry, "eval")
         rows = driver.step(action)
+        for failure in rows.errors:
+            say(f"evaluation: {failure}")
         steps += int((~rows.is_first).sum())
         watch(len(finished), steps)
     return None

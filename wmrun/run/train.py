@@ -175,8 +175,7 @@ class Trainer:
             self._means.add(finished)
             self.parts.progress.show({"return": episode.episode_return})
         for failure in rows.errors:
-            slots = ", ".join(map(str, failure.slots))
-            self.parts.progress.say(f"environment slots {slots}: {failure.message}")
+            self.parts.progress.say(f"training: {failure}")
         decisions = int((~rows.is_first).sum())
         if not self._prefilling:
             self._ratio.earn(decisions)
