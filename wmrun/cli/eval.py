@@ -73,7 +73,7 @@ def evaluate(
             video=video,
             overrides=[] if seed is None else [f"seed={seed}"],
             watch=watch,
-            say=console.print,
+            say=lambda text: console.print(text, markup=False, soft_wrap=True),
         )
 
 

@@ -153,14 +153,11 @@ def evaluate_run(
     """
     config = load_config(run.config_file, overrides)
     found = CheckpointStore(run.checkpoints).find(checkpoint)
-    with ExitStack() as stack:
-        one_slot = config.env.model_copy(update={"num_envs": 1})
-        envs = stack.enter_context(open_envs(config, run, role="probe", env=one_slot))
+    one_slot = config.env.model_copy(update={"num_envs": 1})
+    with open_envs(config, run, role="probe", env=one_slot) as envs:  # only says its spaces
         agent = build_agent(config, envs.spec, choose_device(config.device))
-        agent.load(found.tensors("agent"))
-        evaluator = stack.enter_context(
-            Evaluator(config, run, agent, episodes=episodes, watch=watch, say=say)
-        )
+    agent.load(found.tensors("agent"))
+    with Evaluator(config, run, agent, episodes=episodes, watch=watch, say=say) as evaluator:
         evaluation = evaluator.evaluate(video=video)
     assert evaluation is not None, "nothing asked this evaluation to stop"
     file = save_video(run, evaluation, f"{found.path.name}_seed_{config.seed}")
