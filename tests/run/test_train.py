@@ -247,3 +247,21 @@ def test_environments_that_fail_for_good_leave_a_checkpoint(make_loop, monkeypat
         loop.trainer.run()
     checkpoint = loop.trainer.parts.checkpoints.find("last")
     assert checkpoint.state()["counters"]["updates"] == loop.agent.updates > 0
+
+
+def test_going_back_to_an_older_checkpoint_drops_the_branch_that_came_after(make_loop):
+    first = make_loop()
+    first.trainer.run()
+    store = first.trainer.parts.checkpoints
+    older, newest = store.all()[0], store.all()[-1]
+    assert older.env_steps < newest.env_steps
+    first.replay.close()
+
+    second = make_loop()
+    second.trainer.restore(older)
+    assert store.find("last") == older
+    second.agent.updates += 1000  # a branch that can be told from the abandoned one
+    second.trainer.run()
+    final = store.find("last")
+    assert final.env_steps == newest.env_steps
+    assert int(final.tensors("agent")["updates"]) == second.agent.updates > 1000

@@ -25,7 +25,10 @@ def resume_cli(
         typer.Argument(help="Changed keys such as run.env_steps=2_000_000.", show_default=False),
     ] = None,
     checkpoint: Annotated[
-        str, typer.Option(help="last, best, or a checkpoint's env step or folder name.")
+        str,
+        typer.Option(
+            help="last, best, an env step or a folder name; later checkpoints are dropped."
+        ),
     ] = "last",
     runs: Annotated[Path, typer.Option(help="Folder of all run directories.")] = Path("runs"),
 ) -> None:

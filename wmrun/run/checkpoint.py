@@ -91,6 +91,14 @@ class CheckpointStore:
         write_atomically(self.directory / _BEST, json.dumps(record) + "\n")
         self._drop_old()
 
+    def drop_after(self, checkpoint: Checkpoint) -> None:
+        """Remove later checkpoints: a run that goes on from here takes another way, and its replay
+        no longer has their rows.
+        """
+        for later in self.all():
+            if later.env_steps > checkpoint.env_steps:
+                shutil.rmtree(later.path)
+
     def best_score(self) -> float | None:
         """Return the evaluation return of the best checkpoint, if one was marked."""
         record = self._best_record()
@@ -122,7 +130,7 @@ class CheckpointStore:
             record: dict[str, Any] = json.loads((self.directory / _BEST).read_text())
         except FileNotFoundError:
             return None
-        return record
+        return record if (self.directory / record["checkpoint"] / _DONE).exists() else None
 
     def _drop_old(self) -> None:
         record = self._best_record()

@@ -105,6 +105,7 @@ class Trainer:
         self._speed_mark = (time.monotonic(), self.counters)
         self._resumed = True
         load_global_generators(checkpoint.tensors("generators"))
+        self.parts.checkpoints.drop_after(checkpoint)
         self.parts.progress.advance(self.counters)
 
     def checkpoint(self) -> Checkpoint:
