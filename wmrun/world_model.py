@@ -17,8 +17,8 @@ from wmrun.dynamics.base import Dynamics
 from wmrun.encoders.base import Encoder
 from wmrun.heads.base import Head
 from wmrun.latents.base import Latent
-from wmrun.nn.divergence import BalancedKL
-from wmrun.nn.layers import Activation, Dense, Hidden, Norm
+from wmrun.nn.divergence import KLObjective
+from wmrun.nn.layers import MLP, Activation, Dense, Hidden, Norm
 
 
 class State(NamedTuple):
@@ -54,9 +54,9 @@ class Observed(NamedTuple):
 class RSSM(nn.Module):
     """The recurrent state-space model (V2 section 2.1; nets.py:12-160).
 
-    The deterministic path is a component, as is the family of the stochastic state; the prior is
-    one hidden layer on `deter`, the posterior one hidden layer on `[deter, embed]`. Noise is an
-    argument everywhere, so every method is a function of its inputs; `noise` draws it.
+    The deterministic path is a component, as is the family of the stochastic state; the prior has
+    `prior_layers` hidden layers on `deter`, the posterior one hidden layer on `[deter, embed]`.
+    Noise is an argument everywhere, so every method is a function of its inputs; `noise` draws it.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class RSSM(nn.Module):
         dynamics: Dynamics,
         embed_size: int,
         *,
+        prior_layers: int = 1,
         hidden: int,
         act: Activation,
         norm: Norm,
@@ -73,8 +74,8 @@ class RSSM(nn.Module):
         deter = dynamics.deter_size
         self.latent = latent
         self.dynamics = dynamics
-        self.img_out = Hidden(deter, hidden, act=act, norm=norm)
-        self.img_dist = Dense(hidden, latent.stats_size)
+        self.img_out = MLP(deter, layers=prior_layers, units=hidden, act=act, norm=norm)
+        self.img_dist = Dense(self.img_out.out_size, latent.stats_size)
         self.obs_out = Hidden(deter + embed_size, hidden, act=act, norm=norm)
         self.obs_dist = Dense(hidden, latent.stats_size)
         self.feat_size = latent.flat_size + deter
@@ -109,7 +110,7 @@ class RSSM(nn.Module):
         rows = zip(
             # Time-major copies keep the steps' inputs contiguous.
             self._project(embed).transpose(0, 1).contiguous().unbind(),
-            (action * keep).transpose(0, 1).contiguous().unbind(),
+            self.dynamics.embed_action(action * keep).transpose(0, 1).contiguous().unbind(),
             keep.transpose(0, 1).contiguous().unbind(),
             noise.unbind(),
             strict=True,
@@ -148,13 +149,14 @@ class RSSM(nn.Module):
         Where `is_first` `[N]`, `state` and `action` are zeroed before use.
         """
         keep = (~is_first).to(action.dtype).unsqueeze(-1)
-        deter = self.dynamics(state.deter * keep, state.stoch * keep, action * keep)
+        embedded = self.dynamics.embed_action(action * keep)
+        deter = self.dynamics(state.deter * keep, state.stoch * keep, embedded)
         post = self._post(deter, self._project(embed), self._deter_weight())
         return State(deter, self.latent.sample(post, noise)), post
 
     def img_step(self, state: State, action: Tensor, noise: Tensor) -> State:
         """Return the next state `[N, ...]`, sampled from the prior."""
-        deter = self.dynamics(state.deter, state.stoch, action)
+        deter = self.dynamics(state.deter, state.stoch, self.dynamics.embed_action(action))
         return State(deter, self.latent.sample(self.prior(deter), noise))
 
     def prior(self, deter: Tensor) -> Tensor:
@@ -181,7 +183,7 @@ class Fit(NamedTuple):
     losses: dict[str, Tensor]
     """Scalar means over `[B, T]`, unscaled.
 
-    One per observation key, "reward", "kl" and, if it is modelled, "continue".
+    One per observation key, "reward", those of the KL objective and, if it is modelled, "continue".
     """
     observed: Observed
     kl: Tensor
@@ -199,7 +201,7 @@ class WorldModel(nn.Module):
         decoder: Decoder,
         reward_head: Head,
         continue_head: Head | None,
-        kl_objective: BalancedKL,
+        kl_objective: KLObjective,
         detached_heads: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
@@ -211,8 +213,8 @@ class WorldModel(nn.Module):
         self._kl_objective = kl_objective
         self._detached_heads = detached_heads
 
-    def fit(self, batch: Mapping[str, Tensor], noise: Tensor) -> Fit:
-        """Return the losses on a batch `[B, T, ...]`.
+    def fit(self, batch: Mapping[str, Tensor], noise: Tensor, state: State | None = None) -> Fit:
+        """Return the losses on a batch `[B, T, ...]` that goes on from `state` (zero when None).
 
         It holds the observation keys, `action`, `is_first` and the heads' targets: `reward` and,
         where there is a continue head, `continue`.
@@ -221,7 +223,7 @@ class WorldModel(nn.Module):
         the state.
         """
         embed = self.encoder(batch)
-        observed = self.rssm.observe(embed, batch["action"], batch["is_first"], noise)
+        observed = self.rssm.observe(embed, batch["action"], batch["is_first"], noise, state)
         feat = observed.state.feat
         predictions = dict(self.decoder(self._input("decoder", feat)))
         targets = dict(self.decoder.targets(batch))
@@ -231,8 +233,8 @@ class WorldModel(nn.Module):
             predictions["continue"] = self.continue_head(self._input("continue", feat))
             targets["continue"] = batch["continue"]
         losses = {key: p.loss(targets[key]).mean() for key, p in predictions.items()}
-        losses["kl"], kl = self._kl_objective(self.rssm.latent.kl, observed.post, observed.prior)
-        return Fit(losses, observed, kl)
+        divergence, kl = self._kl_objective(self.rssm.latent.kl, observed.post, observed.prior)
+        return Fit(losses | divergence, observed, kl)
 
     def _input(self, head: str, feat: Tensor) -> Tensor:
         return feat.detach() if head in self._detached_heads else feat

@@ -47,8 +47,10 @@ def test_is_first_forgets_state_and_action_of_its_slot_only() -> None:
     _, carry = agent.act(obs, np.ones(2, bool), agent.initial_carry(2), "train")
     _, after = agent.act(obs, np.array([True, False]), carry, "train")
     with torch.inference_mode():
-        fresh = model.dynamics(*(torch.zeros(1, n) for n in (6, 12, 2)))
-        kept = model.dynamics(carry.state.deter[1:], carry.state.stoch[1:], carry.action[1:])
+        zeros = model.dynamics.embed_action(torch.zeros(1, 2))
+        fresh = model.dynamics(torch.zeros(1, 6), torch.zeros(1, 12), zeros)
+        action = model.dynamics.embed_action(carry.action[1:])
+        kept = model.dynamics(carry.state.deter[1:], carry.state.stoch[1:], action)
     np.testing.assert_allclose(after.state.deter[:1], fresh, atol=1e-6)
     np.testing.assert_allclose(after.state.deter[1:], kept, atol=1e-6)
 

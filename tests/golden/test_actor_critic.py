@@ -19,7 +19,7 @@ from wmrun.nn.returns import lambda_return
 VALUE, GRADIENT = 5e-6, 2e-6
 MODES = [
     (gradient, scale, suffix)
-    for gradient in ("dynamics", "reinforce", "both")
+    for gradient in ("dynamics", "reinforce", "mix")
     for scale, suffix in ((0.002, ""), (0.5, "_bigent"))
 ]
 
@@ -50,22 +50,23 @@ def test_actor_loss(data: Archive, gradient: str, scale: float, suffix: str) -> 
     policy = actor(data.tensor("seq.feat")[:4])
     close(policy.entropy(), data["entropy"], VALUE)
     close(policy.log_prob(action[1:5]), data["log_prob"], VALUE)
-    loss, entropy = ActorObjective(gradient, scale, mix=0.1).loss(
+    loss, metrics = ActorObjective(gradient, scale, mix=0.1).loss(
         policy=policy,
         action=action[1:5],
         returns=returns[1:],
         baseline=data.tensor("target_value")[:4],
         weight=data.tensor("seq.weight")[:4],
     )
-    close(loss, data[f"{gradient}{suffix}.loss"], VALUE)
-    assert entropy.item() == pytest.approx(data["entropy"].mean(), abs=VALUE)
+    key = "both" if gradient == "mix" else gradient
+    close(loss, data[f"{key}{suffix}.loss"], VALUE)
+    assert metrics["actor/entropy"].item() == pytest.approx(data["entropy"].mean(), abs=VALUE)
     loss.backward()
-    expected = data.parameters(actor, f"{gradient}{suffix}.grad_actor.", table)
+    expected = data.parameters(actor, f"{key}{suffix}.grad_actor.", table)
     for name, parameter in actor.named_parameters():
         close(_gradient(parameter), expected[name], GRADIENT)
     if not suffix:
-        close(_gradient(returns), data[f"{gradient}.grad_target"], GRADIENT)
-        close(_gradient(action), data[f"{gradient}.grad_action"], GRADIENT)
+        close(_gradient(returns), data[f"{key}.grad_target"], GRADIENT)
+        close(_gradient(action), data[f"{key}.grad_action"], GRADIENT)
 
 
 def test_critic_loss(data: Archive) -> None:

@@ -56,7 +56,12 @@ def _imagine(agent: DreamerV2, data: Archive, through_dynamics: bool) -> Traject
     stoch = data.tensor("start.stoch").flatten(-2)
     start = State(data.tensor("start.deter"), stoch).flatten()
     trajectory = imagine(
-        rssm, agent.actor, start, 5, torch.Generator(), through_dynamics=through_dynamics
+        agent.world_model,
+        agent.actor,
+        start,
+        5,
+        torch.Generator(),
+        through_dynamics=through_dynamics,
     )
     close(trajectory.feat, data["seq.feat"], TOLERANCE)
     close(trajectory.action, data["seq.action"][1:], TOLERANCE)

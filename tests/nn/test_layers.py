@@ -9,27 +9,50 @@ import torch
 from torch import nn
 
 from wmrun.nn.images import Conv, channels_last, scale_images
-from wmrun.nn.initializers import glorot_
-from wmrun.nn.layers import MLP, Dense, LayerNorm
+from wmrun.nn.initializers import initialize, initialize_conv
+from wmrun.nn.layers import MLP, Dense, LayerNorm, RMSNorm
 from wmrun.nn.recurrent import LayerNormGRUCell
 
 
 @pytest.mark.parametrize(
     ("layer", "fans"),
     [
-        (nn.Linear(300, 200), 500),
         (nn.Conv2d(8, 16, 4), (8 + 16) * 16),
         (nn.ConvTranspose2d(8, 16, 4), (8 + 16) * 16),
     ],
 )
 def test_glorot_uniform_fills_its_interval(layer: nn.Module, fans: int) -> None:
     torch.manual_seed(0)
-    glorot_(layer)
+    initialize_conv(layer, "glorot")
     limit = math.sqrt(6 / fans)
     assert layer.weight.abs().max().item() <= limit
     assert layer.weight.abs().max().item() > 0.98 * limit
     assert layer.weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.05)
     assert not layer.bias.any()
+
+
+def test_a_dense_layer_scales_its_kernel_by_out_scale() -> None:
+    torch.manual_seed(0)
+    layer = Dense(300, 200, out_scale=0.5)
+    limit = math.sqrt(6 / 500)
+    assert 0.49 * limit < layer.weight.abs().max().item() <= 0.5 * limit
+    assert not Dense(300, 200, out_scale=0.0).weight.any()
+
+
+def test_truncated_normal_has_variance_one_over_fan_in_and_ends_at_two_sigma() -> None:
+    torch.manual_seed(0)
+    layer = Dense(400, 500)
+    initialize(layer, "truncated_normal")
+    assert layer.weight.std().item() == pytest.approx(1 / 20, rel=0.01)
+    end = 2 / (0.87962566 * 20)
+    assert 0.99 * end < layer.weight.abs().max().item() <= end
+    assert not layer.bias.any()
+
+
+def test_rms_norm_divides_by_the_root_of_the_mean_square() -> None:
+    x = torch.tensor([3.0, -4.0])
+    expected = [3 / math.sqrt(12.5 + 1e-4), -4 / math.sqrt(12.5 + 1e-4)]
+    assert RMSNorm(2)(x).tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_layer_norm_has_keras_epsilon() -> None:

@@ -10,11 +10,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from wmrun_envserver.wire import spaces
 
-from wmrun.actors.base import ActionDistribution
+from wmrun.actors.base import ActionDistribution, action_leaf
 from wmrun.heads.base import Head
 
-ActorGradient = Literal["dynamics", "reinforce", "both"]
+ActorGradient = Literal["dynamics", "reinforce", "mix"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ActorObjective:
     the policy's entropy added.
 
     dynamics: the return, differentiated through the imagined dynamics. reinforce: log π(sg
-    a)·sg(return - baseline). both: `mix` times the first plus `1 - mix` times the second, in which
+    a)·sg(return - baseline). mix: `mix` times the first plus `1 - mix` times the second, in which
     the action is not stop-gradiented.
     """
 
@@ -45,17 +46,19 @@ class ActorObjective:
         returns: Tensor,
         baseline: Tensor,
         weight: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the scalar loss and the policy's mean entropy.
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the scalar loss and, where entropy has a weight, the policy's mean entropy.
 
         `policy` has batch shape `[H, N]` and `action` `[H, N, A]` was chosen by it; `returns` `[H,
         N]` begin in the state that the action led to; `baseline` and `weight` `[H, N]` belong to
         the state it was chosen in.
         """
-        entropy = policy.entropy()
         objective = self._objective(policy, action, returns, baseline)
+        if self.entropy_scale == 0:  # an entropy may have to be estimated
+            return -(weight * objective).mean(), {}
+        entropy = policy.entropy()
         loss = -(weight * (objective + self.entropy_scale * entropy)).mean()
-        return loss, entropy.detach().mean()
+        return loss, {"actor/entropy": entropy.detach().mean()}
 
     def _objective(
         self, policy: ActionDistribution, action: Tensor, returns: Tensor, baseline: Tensor
@@ -80,6 +83,15 @@ def critic_loss(
     value = critic(feat.detach())
     loss = (weight * value.loss(returns.detach())).mean()
     return loss, value.mean.detach().mean()
+
+
+def actor_gradient(
+    choice: Literal["auto"] | ActorGradient, act_space: spaces.Space
+) -> ActorGradient:
+    """Return the choice; "auto" is dynamics for continuous actions and reinforce for others."""
+    if choice != "auto":
+        return choice
+    return "dynamics" if isinstance(action_leaf(act_space), spaces.Box) else "reinforce"
 
 
 class SlowCopy:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,18 @@ ObsSpace = Mapping[str, spaces.Space]
 
 ActMode = Literal["train", "eval"]
 Metrics = dict[str, float]
+Entries = Mapping[str, np.ndarray]
+"""Values that an agent keeps with each row of the replay, by key."""
+EntrySpec = Mapping[str, tuple[tuple[int, ...], str]]
+"""Shape and dtype of each of them."""
+
+
+class Update(NamedTuple):
+    """What one gradient step leaves behind."""
+
+    metrics: Metrics
+    entries: Entries = MappingProxyType({})
+    """New values `[B, T, ...]` for the entries of the rows that were trained on."""
 
 
 class Agent(ABC):
@@ -24,6 +37,11 @@ class Agent(ABC):
     are the keyword-only parameters after `device`. Axes: `N` env slots, `B` batch, `T` time, `A`
     action size (one-hot for discrete actions).
     """
+
+    replay_context: int = 0
+    """Rows that come before the trained ones in every window that is sampled."""
+    replay_entries: EntrySpec = MappingProxyType({})
+    """What `entries` and `update` return for each row."""
 
     @abstractmethod
     def initial_carry(self, num_envs: int) -> Any:
@@ -42,16 +60,21 @@ class Agent(ABC):
         changes nothing of what is learnt.
         """
 
+    def entries(self, carry: Any) -> Entries:
+        """Return what to keep `[N, ...]` with the rows that led `act` to `carry`."""
+        return {}
+
     @abstractmethod
     def seed_evaluation(self, seed: int) -> None:
         """Begin the random stream of mode "eval" anew, so that an evaluation can be repeated."""
 
     @abstractmethod
-    def update(self, batch: Mapping[str, np.ndarray]) -> Metrics:
-        """Take one gradient step on a replayed batch and return its metrics.
+    def update(self, batch: Mapping[str, np.ndarray]) -> Update:
+        """Take one gradient step on a replayed batch.
 
         `batch` holds the observation keys, `action` `[B, T, A]` (which led to the observation),
-        `reward` `[B, T]`, `is_first`, `is_last`, `is_terminal` bool `[B, T]`.
+        `reward` `[B, T]`, `is_first`, `is_last`, `is_terminal` bool `[B, T]`, and the entries. The
+        first `replay_context` rows of each sequence are not trained on.
         Raises `TrainingDiverged` naming the loss that is not finite, before any parameter is
         changed by it.
         """

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wmrun.actors.base import ActionDistribution, Actor
-from wmrun.world_model import RSSM, State
+from wmrun.world_model import State, WorldModel
 
 
 class Trajectory(NamedTuple):
@@ -25,7 +25,7 @@ class Trajectory(NamedTuple):
 
 
 def imagine(
-    rssm: RSSM,
+    world_model: WorldModel,
     actor: Actor,
     start: State,
     horizon: int,
@@ -37,8 +37,9 @@ def imagine(
 
     The policy's input is stop-gradiented. If `through_dynamics`, its actions and the states that
     follow are not, and gradients of what is predicted from `feat` reach the actor; else only
-    `policy` carries gradients.
+    `policy` carries gradients. The model's parameters get none.
     """
+    rssm = world_model.rssm
     n = len(start.deter)
     latent_noise = rssm.noise((horizon, n), generator)
     action_noise = actor.noise((horizon, n), generator)
@@ -48,7 +49,7 @@ def imagine(
         policies.append(actor(feat.detach()))
         return policies[-1].sample(action_noise[step])
 
-    with torch.set_grad_enabled(through_dynamics):
+    with frozen(world_model), torch.set_grad_enabled(through_dynamics):
         states, actions = rssm.imagine(start, act, latent_noise)
         feat = states.feat
     # Without gradients through the steps it is faster to ask the actor once more for all of them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -23,15 +23,37 @@ class Carry(NamedTuple):
     """`[N, A]`, the actions chosen last."""
 
 
+class Exploration(Protocol):
+    """Changes the actions that are taken in training; the world model sees what was taken."""
+
+    steps: int
+    """Decisions that were explored so far, over all slots."""
+
+    def __call__(self, action: Tensor, generator: torch.Generator) -> Tensor:
+        """Return what to do instead of `action` `[N, A]`, and count."""
+
+
 class Policy:
-    """Chooses actions from observations; samples the latent in every mode (V2 agent.py:25-55)."""
+    """Chooses actions from observations; samples the latent in every mode (V2 agent.py:25-55).
+
+    In mode "train" an action is a sample, then changed by `exploration` if there is one. In mode
+    "eval" it is the policy's mode, unless `sample_in_eval`.
+    """
 
     def __init__(
-        self, world_model: WorldModel, actor: Actor, generators: Mapping[ActMode, torch.Generator]
+        self,
+        world_model: WorldModel,
+        actor: Actor,
+        generators: Mapping[ActMode, torch.Generator],
+        exploration: Exploration | None = None,
+        *,
+        sample_in_eval: bool = False,
     ) -> None:
         self._world_model = world_model
         self._actor = actor
         self._generators = generators
+        self._exploration = exploration
+        self._sample_in_eval = sample_in_eval
 
     def initial_carry(self, num_envs: int) -> Carry:
         """Return the zero state and action of `num_envs` slots."""
@@ -42,10 +64,7 @@ class Policy:
     def act(
         self, obs: Mapping[str, np.ndarray], is_first: np.ndarray, carry: Carry, mode: ActMode
     ) -> tuple[np.ndarray, Carry]:
-        """Return actions `[N, A]` and the next carry.
-
-        An action is the policy's mode in "eval" and a sample in "train".
-        """
+        """Return actions `[N, A]` and the next carry."""
         rssm, generator = self._world_model.rssm, self._generators[mode]
         device = generator.device
         shape = (len(is_first),)
@@ -54,8 +73,10 @@ class Policy:
         noise = rssm.noise(shape, generator)
         state, _ = rssm.obs_step(carry.state, carry.action, embed, first, noise)
         distribution = self._actor(state.feat)
-        if mode == "eval":
+        if mode == "eval" and not self._sample_in_eval:
             action = distribution.mode
         else:
             action = distribution.sample(self._actor.noise(shape, generator))
+        if mode == "train" and self._exploration is not None:
+            action = self._exploration(action, generator)
         return action.cpu().numpy(), Carry(state, action)

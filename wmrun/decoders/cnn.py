@@ -11,7 +11,7 @@ from wmrun.decoders.base import Decoder
 from wmrun.errors import ComponentError
 from wmrun.nn.distributions import UnitNormal
 from wmrun.nn.images import Conv, channels_last, scale_images
-from wmrun.nn.initializers import glorot_
+from wmrun.nn.initializers import Init, initialize_conv
 from wmrun.nn.layers import Activation, Dense, Norm
 from wmrun.nn.observations import ObsSpace, image_shapes
 from wmrun.registry.ranges import PositiveInt
@@ -59,7 +59,11 @@ class CnnDecoder(Decoder):
             )
         )
         self.out = nn.ConvTranspose2d(depth, sum(self._channels.values()), KERNELS[3], STRIDE)
-        glorot_(self.out)
+        self.initialize("glorot")
+
+    def initialize(self, scheme: Init) -> None:
+        """Draw the last kernel anew by `scheme`; the other layers do so themselves."""
+        initialize_conv(self.out, scheme)
 
     def forward(self, feat: Tensor) -> dict[str, UnitNormal]:
         maps = self.linear(feat).reshape(-1, self.linear.out_features, 1, 1)

@@ -16,9 +16,17 @@ class Dynamics(nn.Module, ABC):
     deter_size: int
     """`D`."""
 
+    def embed_action(self, action: Tensor) -> Tensor:
+        """Return what `forward` takes for `action` `[..., A]`: all that needs no recurrence.
+
+        It is called once for all steps of a sequence whose actions are known. As it is here, the
+        actions themselves.
+        """
+        return action
+
     @abstractmethod
     def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         """Return the next `deter` `[N, D]`.
 
-        Takes `deter` `[N, D]`, flat `stoch` `[N, Z]` and `action` `[N, A]`.
+        Takes `deter` `[N, D]`, flat `stoch` `[N, Z]` and the embedded action `[N, ...]`.
         """

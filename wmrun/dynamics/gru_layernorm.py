@@ -34,8 +34,14 @@ class GruLayerNormDynamics(Dynamics):
         super().__init__()
         hidden = deter if hidden is None else hidden
         self.deter_size = deter
+        self._stoch_size = stoch_size
         self.img_in = Hidden(stoch_size + action_size, hidden, act=act, norm=norm)
         self.cell = LayerNormGRUCell(hidden, deter)
 
+    def embed_action(self, action: Tensor) -> Tensor:
+        dense = self.img_in.dense
+        return torch.nn.functional.linear(action, dense.weight[:, self._stoch_size :], dense.bias)
+
     def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
-        return self.cell(self.img_in(torch.cat([stoch, action], -1)), deter)
+        weight = self.img_in.dense.weight[:, : self._stoch_size]
+        return self.cell(self.img_in.activate(torch.addmm(action, stoch, weight.t())), deter)

@@ -21,6 +21,19 @@ class Latent(ABC):
     flat_size: int
     """`Z`, the numbers of one sample."""
 
+    packed_size: int
+    """Numbers of one sample as it is stored in replay."""
+    packed_dtype: str
+    """Their NumPy dtype."""
+
+    @abstractmethod
+    def pack(self, stoch: Tensor) -> Tensor:
+        """Return samples `[..., Z]` in the form that replay stores, `[..., packed_size]`."""
+
+    @abstractmethod
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Return the samples `[..., Z]` that `pack` was given."""
+
     @abstractmethod
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Draw what `sample` needs for a batch of `shape`, on the generator's device."""

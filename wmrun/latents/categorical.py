@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wmrun.latents.base import Latent
 from wmrun.nn.distributions import OneHot
@@ -23,6 +23,14 @@ class CategoricalLatent(Latent):
     def __init__(self, *, groups: PositiveInt = 32, classes: PositiveInt = 32) -> None:
         self._shape = (groups, classes)
         self.stats_size = self.flat_size = groups * classes
+        self.packed_size, self.packed_dtype = groups, "uint8" if classes <= 256 else "int32"
+
+    def pack(self, stoch: Tensor) -> Tensor:
+        """Return the classes `[..., S]` of one-hot samples."""
+        return stoch.unflatten(-1, self._shape).argmax(-1).to(getattr(torch, self.packed_dtype))
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        return nn.functional.one_hot(packed.long(), self._shape[1]).flatten(-2).to(torch.float32)
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         size = (*shape, self._shape[0], 1)

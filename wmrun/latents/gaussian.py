@@ -38,9 +38,16 @@ class GaussianLatent(Latent):
         min_std: NonNegativeFloat = 0.1,
     ) -> None:
         self.stats_size = 2 * size
-        self.flat_size = size
+        self.flat_size = self.packed_size = size
+        self.packed_dtype = "float32"
         self._std_act = _STD_ACTIVATIONS[std_act]
         self._min_std = min_std
+
+    def pack(self, stoch: Tensor) -> Tensor:
+        return stoch
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        return packed
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         size = (*shape, self.flat_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from wmrun.nn.initializers import glorot_
+from wmrun.nn.initializers import Init, initialize_conv
 from wmrun.nn.layers import ACTIVATIONS, Activation, Norm, norm_layer
 
 
@@ -34,7 +34,11 @@ class Conv(nn.Module):
         self.conv = layer
         self.norm = norm_layer(norm, layer.out_channels)
         self.act = ACTIVATIONS[act]
-        glorot_(layer)
+        self.initialize("glorot")
+
+    def initialize(self, scheme: Init) -> None:
+        """Draw the kernel anew by `scheme`."""
+        initialize_conv(self.conv, scheme)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[N, C, H, W]` to `[N, C', H', W']`."""

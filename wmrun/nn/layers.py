@@ -1,4 +1,4 @@
-"""Dense layers, layer norm and multi-layer perceptrons as Dreamer V1 and V2 use them."""
+"""Dense layers, norms and multi-layer perceptrons."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wmrun.nn.initializers import glorot_
+from wmrun.errors import ComponentError
+from wmrun.nn.initializers import Init, initialize_kernel
 
 Activation = Literal["elu", "relu", "silu", "tanh"]
-Norm = Literal["none", "layer"]
+Norm = Literal["none", "layer", "rms"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": F.elu,
@@ -23,11 +24,32 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def width(value: int | None, option: str) -> int:
+    """Return a width that must be known by now. Raises `ComponentError` naming the option."""
+    if value is None:
+        raise ComponentError(
+            f"the option {option} is null, which takes its number from the size of the agent, "
+            "but this agent has none",
+            hint=f"Set {option} to a number, or set agent.size if agent.type is dreamer_v3.",
+        )
+    return value
+
+
 class Dense(nn.Linear):
-    """A linear layer with Glorot uniform kernel and zero bias."""
+    """A linear layer with zero bias at the start and a Glorot uniform kernel times `out_scale`."""
+
+    def __init__(self, in_size: int, out_size: int, *, out_scale: float = 1.0) -> None:
+        self._out_scale = out_scale
+        super().__init__(in_size, out_size)
 
     def reset_parameters(self) -> None:
-        glorot_(self)
+        self.initialize("glorot")
+
+    def initialize(self, scheme: Init) -> None:
+        """Draw the kernel anew by `scheme`, times `out_scale`."""
+        fans = {"fan_in": self.in_features, "fan_out": self.out_features}
+        initialize_kernel(self.weight, scheme, **fans, scale=self._out_scale)
+        nn.init.zeros_(self.bias)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -37,15 +59,24 @@ class LayerNorm(nn.LayerNorm):
         super().__init__(size, eps=1e-3)
 
 
+class RMSNorm(nn.RMSNorm):
+    """x / sqrt(mean(x²) + 1e-4) times a learned scale, over the last axis (V3 nets.py)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, eps=1e-4)
+
+
 def norm_layer(name: Norm, size: int) -> nn.Module:
     """Return the normalisation called `name` over a last axis of `size`."""
-    return LayerNorm(size) if name == "layer" else nn.Identity()
+    if name == "none":
+        return nn.Identity()
+    return LayerNorm(size) if name == "layer" else RMSNorm(size)
 
 
 class Hidden(nn.Module):
     """One hidden layer: dense, then norm, then activation; `[..., in_size]` → `[..., out_size]`.
 
-    The dense layer keeps its bias when a norm follows (V2 nets.py:226-233).
+    The dense layer keeps its bias when a norm follows (V2 nets.py:226-233, V3 nets.py).
     """
 
     def __init__(self, in_size: int, out_size: int, *, act: Activation, norm: Norm) -> None:

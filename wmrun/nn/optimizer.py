@@ -39,10 +39,13 @@ class Adam:
 
     def step(self, loss: Tensor) -> Tensor:
         """Differentiate the scalar `loss`, step, and return the gradient's norm before clipping."""
-        gradients = torch.autograd.grad(
+        return self.apply(self.gradients(loss), loss.detach())
+
+    def gradients(self, loss: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of the scalar `loss`, in the order of the parameters."""
+        return torch.autograd.grad(
             loss, self._parameters, allow_unused=True, materialize_grads=True
         )
-        return self.apply(gradients, loss.detach())
 
     @torch.no_grad()
     def apply(self, gradients: Iterable[Tensor], loss: Tensor | None = None) -> Tensor:

@@ -47,7 +47,7 @@ _TABLE = (
     Kind(
         "latent",
         "statistics to a stochastic state: sample, mode, KL(post, prior), entropy",
-        ("noise", "sample", "mode", "kl", "entropy"),
+        ("pack", "unpack", "noise", "sample", "mode", "kl", "entropy"),
         {
             "categorical": "wmrun.latents.categorical:CategoricalLatent",
             "gaussian": "wmrun.latents.gaussian:GaussianLatent",

@@ -17,6 +17,8 @@ NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 UnitInterval = Annotated[float, Ge(0), Le(1)]
+Width = PositiveInt | None
+"""Units or channels; null takes the number from the agent's `size`, where it has one."""
 
 BOUNDS: dict[str, type[Any]] = {"Ge": Ge, "Gt": Gt, "Le": Le, "Lt": Lt}
 """The marks of `annotated_types` that make up a range, by name; other marks mean nothing here."""

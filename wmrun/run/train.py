@@ -197,7 +197,7 @@ class Trainer:
     def _update(self) -> None:
         batch = self.parts.sampler.sample()
         try:
-            metrics = self.parts.agent.update(batch)
+            metrics = self.parts.agent.update(batch).metrics
         except TrainingDiverged as error:
             raise self._with_saved_batch(error, batch) from error
         self._means.add(metrics)
