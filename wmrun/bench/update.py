@@ -1,4 +1,4 @@
-"""How long one update of an experiment's agent takes."""
+"""How long one update of an agent takes, what it is spent on, and how fast it could be."""
 
 from __future__ import annotations
 
@@ -6,69 +6,111 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
-from wmrun_envserver.wire import spaces
 
 from wmrun.agents.base import Agent
+from wmrun.agents.phases import Phase, record_phases
+from wmrun.bench.floor import Floor, measure_floor
+from wmrun.bench.synthetic import random_batch
 from wmrun.config.schema import Config
-from wmrun.launch.parts import OpenEnvs, build_agent, choose_device, open_envs
+from wmrun.envs.spec import EnvSpec
+from wmrun.launch.parts import build_agent, choose_device, open_envs
 from wmrun.run.directory import RunDirectory
+
+OTHER = "other"
+"""The part of an update that is in no phase."""
 
 
 @dataclass(frozen=True)
-class UpdateTiming:
-    """Milliseconds of each timed update and the peak memory of the process (GPU: of the device)."""
+class Timing:
+    """Milliseconds of the same thing in several updates."""
 
-    device: str
-    parameters: int
     milliseconds: tuple[float, ...]
-    peak_bytes: int
 
     @property
     def median(self) -> float:
         return statistics.median(self.milliseconds)
 
+    @property
+    def min(self) -> float:
+        return min(self.milliseconds)
 
-def bench_update(config: Config, *, updates: int = 10, warmup: int = 2) -> UpdateTiming:
-    """Time updates on one random batch; the environments only say what their spaces are."""
+    @property
+    def max(self) -> float:
+        return max(self.milliseconds)
+
+
+@dataclass(frozen=True)
+class UpdateBench:
+    """What was measured of an agent's update."""
+
+    device: str
+    threads: int
+    parameters: int
+    update: Timing
+    phases: Mapping[str, Timing]
+    """By name, `OTHER` last; measured apart on CUDA, where the boundaries wait for the device."""
+    peak_bytes: int
+    """Of the process, or on CUDA of the device's memory."""
+    floor: Floor
+
+    @property
+    def ratio(self) -> float:
+        """How many times the floor an update takes, by its median."""
+        floor_ms = 1000 * self.floor.seconds
+        return self.update.median / floor_ms if floor_ms else float("inf")
+
+
+def bench_update(
+    config: Config, spec: EnvSpec, *, updates: int = 10, warmup: int = 3
+) -> UpdateBench:
+    """Time updates on one random batch of the experiment's shape."""
     device = choose_device(config.device)
-    with tempfile.TemporaryDirectory(prefix="wmrun-bench-") as scratch:
-        one_slot = config.env.model_copy(update={"num_envs": 1})
-        run = RunDirectory(Path(scratch))
-        with open_envs(config, run, role="probe", env=one_slot) as envs:
-            agent = build_agent(config, envs.spec, device)
-            batch = random_batch(config, envs)
+    agent = build_agent(config, spec, device)
+    batch = random_batch(config, spec, agent)
+    # The first update of all is counted: later ones may be a CUDA graph, which shows nothing.
+    floor = measure_floor(lambda: agent.update(batch), device)
     for _ in range(warmup):
         agent.update(batch)
-    milliseconds = tuple(_timed_update(agent, batch, device) for _ in range(updates))
-    parameters = sum(agent.parameter_counts().values())
-    return UpdateTiming(str(device), parameters, milliseconds, _peak_bytes(device))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    recorded = [_recorded_update(agent, batch, device) for _ in range(updates)]
+    totals = tuple(sum(phases.values()) for phases in recorded)
+    if device.type == "cuda":
+        totals = tuple(_timed_update(agent, batch, device) for _ in range(updates))
+    return UpdateBench(
+        device=_device_name(device),
+        threads=torch.get_num_threads(),
+        parameters=sum(agent.parameter_counts().values()),
+        update=Timing(totals),
+        phases={name: Timing(tuple(phases[name] for phases in recorded)) for name in recorded[0]},
+        peak_bytes=_peak_bytes(device),
+        floor=floor,
+    )
 
 
-def random_batch(config: Config, envs: OpenEnvs) -> dict[str, np.ndarray]:
-    """Return a batch `[B, T, ...]` of random observations, actions and rewards."""
-    rng = np.random.default_rng(0)
-    batch_size, length = config.replay.batch_size, config.replay.batch_length
-    rows = batch_size * length
-    shape = (batch_size, length)
+def env_spec(config: Config) -> EnvSpec:
+    """Return the spaces of an experiment's environments, which are started for this only."""
+    with tempfile.TemporaryDirectory(prefix="wmrun-bench-") as scratch:
+        one_slot = config.env.model_copy(update={"num_envs": 1})
+        with open_envs(config, RunDirectory(Path(scratch)), role="probe", env=one_slot) as envs:
+            return envs.spec
 
-    def stack(leaf: spaces.Space) -> np.ndarray:
-        samples = np.stack([spaces.sample(leaf, rng) for _ in range(rows)])
-        return samples.reshape(shape + samples.shape[1:])
 
-    adapter = envs.driver.adapter
-    return {
-        **{key: stack(leaf) for key, leaf in envs.spec.obs_space.items()},
-        "action": adapter.random(rng, rows).reshape(*shape, adapter.size),
-        "reward": rng.standard_normal(shape).astype(np.float32),
-        "is_first": np.arange(length) == np.zeros((batch_size, 1)),
-        "is_last": np.zeros(shape, np.bool_),
-        "is_terminal": np.zeros(shape, np.bool_),
-    }
+def _recorded_update(
+    agent: Agent, batch: dict[str, np.ndarray], device: torch.device
+) -> dict[str, float]:
+    """Return milliseconds by phase of one update, every phase and `OTHER` among them."""
+    with record_phases(device) as seconds:
+        total = _timed_update(agent, batch, device)
+    phases = {name: 1000 * seconds.get(name, 0.0) for name in get_args(Phase)}
+    return {**phases, OTHER: total - sum(phases.values())}
 
 
 def _timed_update(agent: Agent, batch: dict[str, np.ndarray], device: torch.device) -> float:
@@ -77,6 +119,10 @@ def _timed_update(agent: Agent, batch: dict[str, np.ndarray], device: torch.devi
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return 1000 * (time.perf_counter() - start)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _peak_bytes(device: torch.device) -> int:
