@@ -17,9 +17,9 @@ POPULATION = {
     "encoder": ["cnn", "mlp", "multi"],
     "decoder": ["cnn", "mlp", "multi"],
     "latent": ["categorical", "gaussian"],
-    "dynamics": ["gru_layernorm"],
+    "dynamics": ["gru", "gru_layernorm"],
     "head": ["bernoulli", "mse"],
-    "actor": ["categorical", "truncated_normal"],
+    "actor": ["categorical", "tanh_normal", "truncated_normal"],
     "agent": ["dreamer_v2"],
     "tracker": ["jsonl", "mlflow"],
 }

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from wmrun_envserver.wire import spaces
 
-from wmrun.actors.base import Actor, action_leaf
-from wmrun.errors import ComponentError
+from wmrun.actors.base import Actor
+from wmrun.actors.bounds import bounded_size
 from wmrun.nn.layers import MLP, Activation, Dense, Norm
-from wmrun.nn.observations import describe_space
 from wmrun.nn.truncated_normal import TruncatedNormal
 from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -43,15 +40,7 @@ class TruncatedNormalActor(Actor):
         min_std: NonNegativeFloat = 0.1,
     ) -> None:
         super().__init__()
-        leaf = action_leaf(act_space)
-        if not isinstance(leaf, spaces.Box):
-            raise ComponentError(
-                "the truncated_normal actor takes a Box action space, "
-                f"but this one is {describe_space(leaf)}",
-                hint="Set agent.actor.type: categorical for Discrete actions.",
-            )
-        _check_bounds(leaf)
-        self.action_size = math.prod(leaf.shape)
+        self.action_size = bounded_size(act_space, "truncated_normal")
         self._min_std = min_std
         self.mlp = MLP(feat_size, layers=layers, units=units, act=act, norm=norm)
         self.out = Dense(self.mlp.out_size, self.action_size)
@@ -65,13 +54,3 @@ class TruncatedNormalActor(Actor):
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         size = (*shape, self.action_size)
         return torch.rand(size, generator=generator, device=generator.device)
-
-
-def _check_bounds(box: spaces.Box) -> None:
-    if (box.low != -1).any() or (box.high != 1).any():
-        raise ComponentError(
-            "the truncated_normal actor chooses actions in [-1, 1], "
-            f"but this space is bounded by {box.low.tolist()} and {box.high.tolist()}",
-            hint="Set env.normalize_actions: true. Actions without finite bounds cannot be "
-            "normalised: wrap the environment in a backend that bounds them.",
-        )

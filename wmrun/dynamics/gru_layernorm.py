@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
-from wmrun.dynamics.base import Dynamics
+from wmrun.dynamics.cell import CellDynamics
 from wmrun.nn.layers import Activation, Hidden, Norm
 from wmrun.nn.recurrent import LayerNormGRUCell
 from wmrun.registry.ranges import PositiveInt
 
 
-class GruLayerNormDynamics(Dynamics):
+class GruLayerNormDynamics(CellDynamics):
     """A dense layer on `[stoch, action]`, then a layer-normalised GRU (V2 nets.py:139-146).
 
     Args:
@@ -31,17 +28,6 @@ class GruLayerNormDynamics(Dynamics):
         act: Activation = "elu",
         norm: Norm = "none",
     ) -> None:
-        super().__init__()
         hidden = deter if hidden is None else hidden
-        self.deter_size = deter
-        self._stoch_size = stoch_size
-        self.img_in = Hidden(stoch_size + action_size, hidden, act=act, norm=norm)
-        self.cell = LayerNormGRUCell(hidden, deter)
-
-    def embed_action(self, action: Tensor) -> Tensor:
-        dense = self.img_in.dense
-        return torch.nn.functional.linear(action, dense.weight[:, self._stoch_size :], dense.bias)
-
-    def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
-        weight = self.img_in.dense.weight[:, : self._stoch_size]
-        return self.cell(self.img_in.activate(torch.addmm(action, stoch, weight.t())), deter)
+        img_in = Hidden(stoch_size + action_size, hidden, act=act, norm=norm)
+        super().__init__(stoch_size, deter, img_in, LayerNormGRUCell(hidden, deter))

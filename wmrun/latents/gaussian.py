@@ -28,6 +28,8 @@ class GaussianLatent(Latent):
         std_act: from the raw standard deviation to a positive one: softplus(x), sigmoid(x), or
             sigmoid2, which is 2·sigmoid(x/2).
         min_std: added to the standard deviation.
+        shared_noise: whether the states of one batch are sampled with the same noise, as the
+            original code of Dreamer V1 does (V1 tools.py:411-417).
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class GaussianLatent(Latent):
         size: PositiveInt = 32,
         std_act: Literal["softplus", "sigmoid", "sigmoid2"] = "sigmoid2",
         min_std: NonNegativeFloat = 0.1,
+        shared_noise: bool = False,
     ) -> None:
         self.stats_size = 2 * size
         self.flat_size = self.packed_size = size
         self.packed_dtype = "float32"
         self._std_act = _STD_ACTIVATIONS[std_act]
         self._min_std = min_std
+        self._shared_noise = shared_noise
 
     def pack(self, stoch: Tensor) -> Tensor:
         return stoch
@@ -50,7 +54,9 @@ class GaussianLatent(Latent):
         return packed
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        size = (*shape, self.flat_size)
+        """Draw standard normals `[*shape, S]`; the last axis of `shape` is 1 if they are shared."""
+        rows = (*shape[:-1], 1) if self._shared_noise else shape
+        size = (*rows, self.flat_size)
         return torch.randn(size, generator=generator, device=generator.device)
 
     def sample(self, stats: Tensor, noise: Tensor) -> Tensor:

@@ -57,7 +57,10 @@ _TABLE = (
         "dynamics",
         "(deter, stoch, action) to the next deter, one step",
         ("forward",),
-        {"gru_layernorm": "wmrun.dynamics.gru_layernorm:GruLayerNormDynamics"},
+        {
+            "gru": "wmrun.dynamics.gru:GruDynamics",
+            "gru_layernorm": "wmrun.dynamics.gru_layernorm:GruLayerNormDynamics",
+        },
     ),
     Kind(
         "head",
@@ -73,8 +76,11 @@ _TABLE = (
         "feat [..., F] to an action distribution: sample, log-prob, entropy, mode",
         ("forward", "noise"),
         {
+            "tanh_normal": "wmrun.actors.tanh_normal:TanhNormalActor",
             "truncated_normal": "wmrun.actors.truncated_normal:TruncatedNormalActor",
             "categorical": "wmrun.actors.categorical:CategoricalActor",
+            "multi_categorical": "wmrun.actors.multi_categorical:MultiCategoricalActor",
+            "auto": "wmrun.actors.auto:auto_actor",
         },
     ),
     Kind(
