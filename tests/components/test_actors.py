@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
-from wmrun_envserver.wire.spaces import Box, Dict, Discrete, MultiDiscrete
+from wmrun_envserver.wire.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
 
+from wmrun import registry
+from wmrun.actors.auto import auto_actor
 from wmrun.actors.base import action_size
 from wmrun.actors.categorical import CategoricalActor
+from wmrun.actors.multi_categorical import MultiCategoricalActor
 from wmrun.actors.truncated_normal import TruncatedNormalActor
 from wmrun.errors import ComponentError
 
@@ -57,6 +62,68 @@ def test_truncated_normal_refuses_actions_that_are_not_normalised() -> None:
         TruncatedNormalActor(3, Box((1,), low=-2, high=2))
 
 
-def test_other_action_spaces_are_named() -> None:
-    with pytest.raises(ComponentError, match="the action space is MultiDiscrete"):
-        action_size(MultiDiscrete([2, 3]))
+def test_spaces_of_several_parts_are_named_with_their_parts() -> None:
+    space = Dict((("move", Box((2,), low=-1, high=1)), ("jump", Discrete(2))))
+    with pytest.raises(ComponentError) as caught:
+        action_size(space)
+    assert caught.value.message == (
+        "the action space is Dict(move: Box float32 [2], jump: Discrete(2)); "
+        "agents take one Box, Discrete, MultiDiscrete or MultiBinary space"
+    )
+
+
+def test_multi_categorical_makes_every_choice_of_a_multi_discrete() -> None:
+    actor = MultiCategoricalActor(3, MultiDiscrete([2, 4, 4]), layers=1, units=5)
+    policy = actor(torch.randn(6, 3))
+    sample = policy.sample(actor.noise((6,), torch.Generator().manual_seed(0))).detach()
+    assert actor.action_size == action_size(MultiDiscrete([2, 4, 4])) == 10
+    for value in (sample, policy.mode):
+        sums = [part.sum(-1) for part in value.split([2, 4, 4], -1)]
+        torch.testing.assert_close(torch.stack(sums), torch.ones(3, 6))
+
+
+def test_multi_categorical_takes_binary_choices_and_a_single_one() -> None:
+    assert MultiCategoricalActor(3, MultiBinary((3,)), layers=0).action_size == 6
+    assert MultiCategoricalActor(3, Discrete(5, start=1), layers=0).action_size == 5
+
+
+def test_multi_categorical_with_an_out_scale_of_zero_starts_uniform() -> None:
+    actor = MultiCategoricalActor(3, MultiDiscrete([2, 3]), layers=1, units=4, out_scale=0.0)
+    entropy = actor(torch.randn(1, 3)).entropy()
+    assert entropy.item() == pytest.approx(math.log(2) + math.log(3))
+
+
+def test_multi_categorical_refuses_a_box() -> None:
+    with pytest.raises(ComponentError, match=r"takes a MultiDiscrete .* is Box float32 \[2\]"):
+        MultiCategoricalActor(3, Box((2,), low=-1, high=1))
+
+
+@pytest.mark.parametrize(
+    ("space", "family"),
+    [
+        (Box((2,), low=-1, high=1), TruncatedNormalActor),
+        (Discrete(3), CategoricalActor),
+        (MultiDiscrete([2, 3]), MultiCategoricalActor),
+        (MultiBinary((2,)), MultiCategoricalActor),
+        (Dict((("move", Discrete(3)),)), CategoricalActor),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_auto_builds_the_actor_that_fits_with_its_options(space: Space, family: type) -> None:
+    actor = registry.build(
+        "actor",
+        {
+            "type": "auto",
+            "continuous": {"type": "truncated_normal", "layers": 1, "units": 7},
+            "discrete": {"type": "categorical", "layers": 1, "units": 7},
+        },
+        4,
+        space,
+    )
+    assert type(actor) is family
+    assert actor.mlp.out_size == 7
+
+
+def test_auto_leaves_a_multi_discrete_to_another_discrete_actor_than_categorical() -> None:
+    with pytest.raises(ComponentError, match="the truncated_normal actor takes a Box"):
+        auto_actor(4, MultiDiscrete([2, 3]), discrete={"type": "truncated_normal"})

@@ -52,19 +52,51 @@ def test_single_leaf_inside_a_dict_is_taken_as_that_leaf() -> None:
     assert action.tolist() == [[0.25, -0.5]]
 
 
+def test_multi_discrete_is_one_hot_vectors_in_row_major_order() -> None:
+    space = spaces.MultiDiscrete([[2, 3], [2, 2]], start=[[0, 5], [0, -1]], dtype="int32")
+    adapter = ActionAdapter(space)
+    assert (adapter.size, adapter.discrete) == (9, True)
+    (action,) = adapter.to_env(
+        np.array([[0, 1, 0, 0, 1, 1, 0, 0, 1], [1, 0, 0, 1, 0, 0, 1, 1, 0]], np.float32)
+    )
+    assert action.dtype == np.int32
+    assert action.tolist() == [[[1, 7], [0, 0]], [[0, 6], [1, -1]]]
+
+
+def test_multi_binary_is_a_choice_of_two_for_each_element() -> None:
+    adapter = ActionAdapter(spaces.MultiBinary((2,)))
+    (action,) = adapter.to_env(np.array([[1, 0, 0, 1], [0, 1, 0, 1]], np.float32))
+    assert (adapter.size, action.dtype, action.tolist()) == (4, np.int8, [[0, 1], [1, 1]])
+
+
+def test_the_largest_action_of_an_int64_box_does_not_overflow() -> None:
+    adapter = ActionAdapter(spaces.Box((1,), dtype="int64"))
+    (action,) = adapter.to_env(np.array([[1e30], [-1e30]], np.float32))
+    assert action[0, 0] > 2**62
+    assert action[1, 0] < -(2**62)
+
+
 @pytest.mark.parametrize(
-    "space",
+    ("space", "words"),
     [
-        spaces.MultiDiscrete([2, 3]),
-        spaces.MultiBinary((4,)),
-        spaces.Dict((("a", spaces.Discrete(2)), ("b", spaces.Discrete(2)))),
+        (spaces.Text(), "Text"),
+        (
+            spaces.Dict((("a", spaces.Discrete(2)), ("b", spaces.Box((3,))))),
+            "Dict(a: Discrete(2), b: Box float32 [3])",
+        ),
+        (
+            spaces.Tuple((spaces.Discrete(2), spaces.MultiDiscrete([2, 3]))),
+            "Tuple(0: Discrete(2), 1: MultiDiscrete([2, 3]))",
+        ),
+        (spaces.Dict(()), "Dict()"),
     ],
-    ids=["MultiDiscrete", "MultiBinary", "Dict"],
+    ids=["Text", "Dict", "Tuple", "empty"],
 )
-def test_other_spaces_are_refused_by_name(space: spaces.Space) -> None:
+def test_other_spaces_are_refused_by_name(space: spaces.Space, words: str) -> None:
     with pytest.raises(EnvError) as caught:
         ActionAdapter(space)
-    assert f"the action space {space} is not supported" in str(caught.value)
+    assert f"the action space {words} is not supported" in caught.value.message
+    assert "several discrete choices make one MultiDiscrete" in caught.value.hint
     assert caught.value.exit_code == 3
 
 
@@ -98,3 +130,18 @@ def test_random_actions_repeat_with_the_generator() -> None:
     adapter = ActionAdapter(spaces.Box((2,), low=-1, high=1))
     first, again = (adapter.random(np.random.default_rng(7), 3) for _ in range(2))
     np.testing.assert_array_equal(first, again)
+
+
+def test_random_multi_discrete_actions_choose_every_variable_uniformly() -> None:
+    actions = ActionAdapter(spaces.MultiDiscrete([2, 4])).random(np.random.default_rng(0), 4000)
+    assert actions.shape == (4000, 6)
+    np.testing.assert_array_equal(actions[:, :2].sum(-1), 1)
+    np.testing.assert_array_equal(actions[:, 2:].sum(-1), 1)
+    np.testing.assert_allclose(actions.mean(0), [0.5] * 2 + [0.25] * 4, atol=0.03)
+
+
+def test_random_actions_of_an_element_with_one_value_are_that_value() -> None:
+    space = spaces.Box((2,), low=np.array([0.5, -1]), high=np.array([0.5, 1]))
+    actions = ActionAdapter(space).random(np.random.default_rng(0), 50)
+    assert set(actions[:, 0].tolist()) == {0.5}
+    assert len(set(actions[:, 1].tolist())) == 50

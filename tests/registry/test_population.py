@@ -19,7 +19,7 @@ POPULATION = {
     "latent": ["categorical", "gaussian"],
     "dynamics": ["gru", "gru_layernorm"],
     "head": ["bernoulli", "mse"],
-    "actor": ["categorical", "tanh_normal", "truncated_normal"],
+    "actor": ["auto", "categorical", "multi_categorical", "tanh_normal", "truncated_normal"],
     "agent": ["dreamer_v2"],
     "tracker": ["jsonl", "mlflow"],
 }

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from wmrun_envserver.wire import spaces
 
 from wmrun.errors import ComponentError
-from wmrun.nn.observations import describe_space
+from wmrun.nn.observations import class_counts, describe_space
 
 
 class ActionDistribution(Protocol):
     """A policy's distribution over actions `[..., A]`.
 
-    Implemented as a NamedTuple of tensors with one batch shape, so that steps can be stacked.
+    Iterates over the tensors that it is built from, as a NamedTuple does; their axes begin with
+    those of the batch, so that steps can be stacked.
     """
 
     def __iter__(self) -> Iterator[Tensor]: ...
@@ -56,17 +57,18 @@ class Actor(nn.Module, ABC):
 
 
 def action_size(act_space: spaces.Space) -> int:
-    """Return `A`: the entries of a Box, or the choices of a Discrete (one-hot).
+    """Return `A`: the entries of a Box, or the choices of a discrete space, which are one-hot.
 
     Raises `ComponentError` for any other space.
     """
     leaf = action_leaf(act_space)
     if isinstance(leaf, spaces.Box):
         return prod(leaf.shape)
-    if isinstance(leaf, spaces.Discrete):
-        return leaf.n
+    if counts := class_counts(leaf):
+        return sum(counts)
     raise ComponentError(
-        f"the action space is {describe_space(leaf)}; agents take one Box or one Discrete space",
+        f"the action space is {describe_space(leaf)}; agents take one Box, Discrete, MultiDiscrete "
+        "or MultiBinary space",
         hint="Choose a task with such a space, or wrap the environment in a backend of your own.",
     )
 

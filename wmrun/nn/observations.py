@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import TypeGuard
 
 from wmrun_envserver.wire import spaces
@@ -68,13 +69,35 @@ def by_kind(obs_space: ObsSpace, owner: str) -> tuple[ObsSpace, ObsSpace]:
     return images, {key: space for key, space in obs_space.items() if key not in images}
 
 
+def class_counts(space: spaces.Space) -> tuple[int, ...]:
+    """Return the number of classes of every variable of a discrete leaf; none for other spaces.
+
+    MultiDiscrete and MultiBinary are taken in row-major order.
+    """
+    if isinstance(space, spaces.Discrete):
+        return (space.n,)
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(int(n) for n in space.nvec.flat)
+    if isinstance(space, spaces.MultiBinary):
+        return (2,) * prod(space.shape)
+    return ()
+
+
 def describe_space(space: spaces.Space) -> str:
-    """Return a leaf space in a few words, e.g. "Box uint8 [64, 64, 3]" or "Discrete(5)"."""
+    """Return a space in a few words, e.g. "Box uint8 [64, 64, 3]" or "Discrete(5)"."""
     if isinstance(space, spaces.Box):
         return f"Box {space.dtype.name} {list(space.shape)}"
     if isinstance(space, spaces.Discrete):
         return f"Discrete({space.n})"
-    return type(space).__name__
+    if isinstance(space, spaces.MultiDiscrete):
+        return f"MultiDiscrete({space.nvec.tolist()})"
+    if isinstance(space, spaces.MultiBinary):
+        return f"MultiBinary({list(space.shape)})"
+    leaves = spaces.leaves(space)
+    if len(leaves) == 1 and leaves[0].space is space:
+        return type(space).__name__
+    listed = ", ".join(f"{leaf.path}: {describe_space(leaf.space)}" for leaf in leaves)
+    return f"{type(space).__name__}({listed})"
 
 
 def _unusable(key: str, space: spaces.Space, owner: str) -> ComponentError:
