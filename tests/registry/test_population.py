@@ -20,7 +20,7 @@ POPULATION = {
     "dynamics": ["gru", "gru_layernorm"],
     "head": ["bernoulli", "mse"],
     "actor": ["auto", "categorical", "multi_categorical", "tanh_normal", "truncated_normal"],
-    "agent": ["dreamer_v2"],
+    "agent": ["dreamer_v1", "dreamer_v2"],
     "tracker": ["jsonl", "mlflow"],
 }
 """Names that experiment files may rely on: none leaves without a release that says so."""

@@ -87,7 +87,10 @@ _TABLE = (
         "agent",
         "acts on observations and is updated from replayed batches",
         ("initial_carry", "act", "seed_evaluation", "update", "save", "load", "parameter_counts"),
-        {"dreamer_v2": "wmrun.agents.dreamer_v2:DreamerV2"},
+        {
+            "dreamer_v1": "wmrun.agents.dreamer_v1:DreamerV1",
+            "dreamer_v2": "wmrun.agents.dreamer_v2:DreamerV2",
+        },
     ),
     Kind(
         "tracker",
