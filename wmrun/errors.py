@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
     """A loss became NaN or infinite; the batch was saved in the run directory."""
     RUN = 5
     """The run directory or checkpoint is missing, damaged, in use, or would be overwritten."""
+    BENCHMARK = 6
+    """A learning benchmark ran, and its rule does not hold."""
     HUNG_UP = 129
     """SIGHUP (the terminal went away): the run wrote a checkpoint and stopped."""
     INTERRUPTED = 130

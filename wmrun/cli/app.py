@@ -23,6 +23,7 @@ EXIT_CODES = {
     ExitCode.ENV: "an environment or its server failed",
     ExitCode.DIVERGED: "a loss is not finite",
     ExitCode.RUN: "a run directory or checkpoint cannot be used",
+    ExitCode.BENCHMARK: "a benchmark failed",
     ExitCode.HUNG_UP: "SIGHUP",
     ExitCode.INTERRUPTED: "Ctrl-C",
     ExitCode.TERMINATED: "SIGTERM",

@@ -39,6 +39,11 @@ COMMANDS = (
     Command("ui", "wmrun.cli.ui:ui_cli", "Open the tracked runs in MLflow."),
     Command("bench env", "wmrun.cli.bench:bench_env_cli", "Measure env steps per second."),
     Command("bench update", "wmrun.cli.bench:bench_update_cli", "Measure milliseconds per update."),
+    Command(
+        "bench learn",
+        "wmrun.cli.bench_learn:bench_learn_cli",
+        "Train a benchmark and compare it with what is published.",
+    ),
 )
 
 GROUPS = {
