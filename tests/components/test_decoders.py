@@ -7,9 +7,11 @@ import torch
 from wmrun_envserver.wire.spaces import Box
 
 from wmrun.decoders.cnn import CnnDecoder
+from wmrun.decoders.cnn_residual import CnnResidualDecoder
 from wmrun.decoders.mlp import MlpDecoder
 from wmrun.decoders.multi import MultiDecoder
 from wmrun.errors import ComponentError
+from wmrun.nn.images import growing_kernels
 
 IMAGE, VECTOR = Box((64, 64, 3), "uint8"), Box((4,))
 
@@ -42,11 +44,75 @@ def test_multi_predicts_every_key_on_the_scale_of_its_target() -> None:
     assert targets["vector"].dtype == torch.float32
 
 
-def test_cnn_makes_64x64_images_only() -> None:
+@pytest.mark.parametrize("side", [16, 46, 63, 64, 84, 96, 100, 128])
+def test_growing_kernels_make_exactly_the_side_and_differ_by_one_at_most(side: int) -> None:
+    kernels, made = growing_kernels(side, layers=4), 1
+    for kernel in kernels:
+        made = 2 * (made - 1) + kernel
+    assert made == side
+    assert max(kernels) - min(kernels) <= 1
+
+
+def test_growing_kernels_of_64_pixels_are_those_of_the_published_agents() -> None:
+    assert growing_kernels(64, layers=4) == [5, 5, 6, 6]
+
+
+@pytest.mark.parametrize("decoder", [CnnDecoder, CnnResidualDecoder])
+@pytest.mark.parametrize(("height", "width"), [(16, 128), (64, 64), (84, 80)])
+def test_image_decoders_make_the_size_that_is_asked_for(
+    decoder: type[CnnDecoder | CnnResidualDecoder], height: int, width: int
+) -> None:
+    built = decoder({"image": Box((height, width, 2), "uint8")}, 5, 3, depth=1)
+    assert built(torch.zeros(2, 3, 8))["image"].mean.shape == (2, 3, height, width, 2)
+
+
+@pytest.mark.parametrize("side", [4, 7, 9, 10])
+def test_cnn_residual_makes_small_images(side: int) -> None:
+    decoder = CnnResidualDecoder({"image": Box((side, side, 3), "uint8")}, 5, 3, depth=1)
+    assert decoder(torch.zeros(2, 8))["image"].mean.shape == (2, side, side, 3)
+
+
+def test_residual_maps_are_as_deep_as_those_of_the_cnn_of_v1() -> None:
+    decoder = CnnResidualDecoder({"image": IMAGE}, 5, 3)
+    x, channels = torch.zeros(1, 1024, 1, 1), [1024]
+    for layer in (*decoder.stages, decoder.out):
+        x = layer(x)
+        channels.append(x.shape[1])
+    assert channels == [1024, 128, 64, 32, 3]
+
+
+def test_images_without_a_channel_axis_are_made_with_one_channel() -> None:
+    decoder = CnnDecoder({"gray": Box((64, 64), "uint8"), "image": IMAGE}, 5, 3, depth=1)
+    obs = {
+        "gray": torch.full((2, 64, 64), 255, dtype=torch.uint8),
+        "image": torch.zeros(2, 64, 64, 3, dtype=torch.uint8),
+    }
+    predictions, targets = decoder(torch.zeros(2, 8)), decoder.targets(obs)
+    assert targets["gray"].shape == predictions["gray"].mean.shape == (2, 64, 64, 1)
+    assert targets["gray"].unique().tolist() == [0.5]
+    assert predictions["image"].mean.shape == (2, 64, 64, 3)
+
+
+@pytest.mark.parametrize("shape", [(15, 64, 3), (64, 129, 3)])
+def test_cnn_says_which_sizes_it_makes(shape: tuple[int, ...]) -> None:
     with pytest.raises(ComponentError) as caught:
-        CnnDecoder({"image": Box((96, 96, 3), "uint8")}, 5, 3)
-    assert caught.value.message == ("the cnn decoder makes 64x64 images only, but 'image' is 96x96")
-    assert caught.value.hint == "Set env.image.size: [64, 64]."
+        CnnDecoder({"image": Box(shape, "uint8")}, 5, 3)
+    assert caught.value.message == (
+        "the cnn decoder makes images with sides from 16 to 128 pixels, "
+        f"but 'image' is {shape[0]}x{shape[1]}"
+    )
+    assert "cnn_v3 (sides that 16 divides) or cnn_residual" in caught.value.hint
+
+
+def test_multi_makes_images_of_every_size() -> None:
+    obs_space = {"left": IMAGE, "wide": Box((46, 64, 1), "uint8"), "right": IMAGE}
+    decoder = MultiDecoder(obs_space, 5, 3, image={"type": "cnn", "depth": 1})
+    predictions = decoder(torch.zeros(2, 8))
+    assert {key: tuple(value.mean.shape[1:]) for key, value in predictions.items()} == {
+        "left": (64, 64, 3),
+        "wide": (46, 64, 1),
+        "right": (64, 64, 3),
+    }
 
 
 def test_decoders_name_their_own_option() -> None:

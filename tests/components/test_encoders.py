@@ -7,9 +7,11 @@ import torch
 from wmrun_envserver.wire.spaces import Box, Discrete, Space
 
 from wmrun.encoders.cnn import CnnEncoder
+from wmrun.encoders.cnn_residual import CnnResidualEncoder
 from wmrun.encoders.mlp import MlpEncoder
 from wmrun.encoders.multi import MultiEncoder
 from wmrun.errors import ComponentError
+from wmrun.nn.images import Residual
 
 IMAGE, VECTOR = Box((64, 64, 3), "uint8"), Box((4,))
 
@@ -108,5 +110,69 @@ def test_cnn_says_which_sizes_fit() -> None:
 
 
 def test_cnn_refuses_images_of_different_sizes() -> None:
-    with pytest.raises(ComponentError, match="left is 64x64, right is 64x80"):
+    with pytest.raises(ComponentError, match="left is 64x64, right is 64x80") as caught:
         CnnEncoder({"left": IMAGE, "right": Box((64, 80, 3), "uint8")})
+    assert caught.value.hint == (
+        "Set agent.encoder: {type: multi, image: {type: cnn}}, which builds one for each size, "
+        "or give every image of the environment the same size."
+    )
+
+
+def test_multi_has_an_image_encoder_for_each_size() -> None:
+    wide = Box((64, 96, 1), "uint8")
+    obs_space = {"left": IMAGE, "wide": wide, "vector": VECTOR, "right": IMAGE}
+    encoder = MultiEncoder(
+        obs_space,
+        image={"type": "cnn", "depth": 1},
+        vector={"type": "mlp", "layers": 1, "units": 7},
+    )
+    assert [part.embed_size for part in encoder.parts] == [8 * 2 * 2, 8 * 2 * 4, 7]
+    assert encoder.parts[0].convs[0].conv.in_channels == 6
+
+
+def test_an_image_without_a_channel_axis_has_one_channel() -> None:
+    encoder = CnnEncoder({"screen": Box((64, 64), "uint8")}, depth=1)
+    with_axis = CnnEncoder({"screen": Box((64, 64, 1), "uint8")}, depth=1)
+    with_axis.load_state_dict(encoder.state_dict())
+    screen = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert torch.equal(encoder({"screen": screen}), with_axis({"screen": screen[..., None]}))
+
+
+def test_cnn_residual_embed_size_of_64x64_pixels_is_1024() -> None:
+    encoder = CnnResidualEncoder({"image": IMAGE})
+    assert encoder.embed_size == 1024
+    assert encoder({"image": torch.zeros(2, 64, 64, 3, dtype=torch.uint8)}).shape == (2, 1024)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "stages", "embed_size"),
+    [
+        (4, 4, 1, 1),
+        (9, 9, 1, 9),
+        (10, 12, 2, 2),
+        (45, 45, 3, 4 * 9),
+        (46, 64, 4, 8 * 2),
+        (94, 96, 5, 16),
+    ],
+)
+def test_cnn_residual_has_a_stage_for_each_time_an_image_can_be_halved(
+    height: int, width: int, stages: int, embed_size: int
+) -> None:
+    encoder = CnnResidualEncoder({"image": Box((height, width, 3), "uint8")}, depth=1)
+    embed = encoder({"image": torch.zeros(2, height, width, 3, dtype=torch.uint8)})
+    assert len(encoder.stages) == stages
+    assert embed.shape == (2, encoder.embed_size) == (2, embed_size)
+
+
+def test_cnn_residual_says_how_small_images_may_be() -> None:
+    with pytest.raises(ComponentError, match="sides of at least 4 pixels, but 'image' is 3x64"):
+        CnnResidualEncoder({"image": Box((3, 64, 64), "uint8")})
+
+
+def test_a_residual_block_adds_to_its_input() -> None:
+    block = Residual(2, act="relu", norm="none")
+    x = torch.rand(1, 2, 4, 4)
+    with torch.no_grad():
+        block.outer.weight.zero_()
+        block.outer.bias.fill_(-0.5)
+    torch.testing.assert_close(block(x), (x - 0.5).clamp(min=0))

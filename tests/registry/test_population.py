@@ -14,8 +14,8 @@ from wmrun.registry.signature import read_signature, signature_of
 from wmrun.run.tracker import Tracker
 
 POPULATION = {
-    "encoder": ["cnn", "mlp", "multi"],
-    "decoder": ["cnn", "mlp", "multi"],
+    "encoder": ["cnn", "cnn_residual", "mlp", "multi"],
+    "decoder": ["cnn", "cnn_residual", "mlp", "multi"],
     "latent": ["categorical", "gaussian"],
     "dynamics": ["gru", "gru_layernorm"],
     "head": ["bernoulli", "mse"],

@@ -20,7 +20,7 @@ class MultiDecoder(Decoder):
     """Lets one decoder make the images and another one the vectors.
 
     Args:
-        image: decoder of all images.
+        image: decoder of all images; where their sizes differ, there is one for each size.
         vector: decoder of all vectors.
     """
 
@@ -35,7 +35,7 @@ class MultiDecoder(Decoder):
     ) -> None:
         super().__init__()
         images, vectors = by_kind(obs_space, "the multi decoder")
-        parts = [(spec, part) for spec, part in ((image, images), (vector, vectors)) if part]
+        parts = [(image, same_size) for same_size in images] + [(vector, vectors)] * bool(vectors)
         self._decoders: list[Decoder] = [
             registry.build("decoder", spec, part, stoch_size, deter_size) for spec, part in parts
         ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from wmrun.encoders.base import Encoder
 from wmrun.errors import ComponentError
-from wmrun.nn.images import Conv, channels_first, channels_last, scale_images
+from wmrun.nn.images import Conv, ImageStack, channels_first, channels_last, scale_images
 from wmrun.nn.layers import Activation, Norm
-from wmrun.nn.observations import ObsSpace, image_shapes
+from wmrun.nn.observations import ObsSpace
 from wmrun.registry.ranges import PositiveInt
 
 KERNEL, STRIDE, LAYERS = 4, 2, 4
@@ -41,36 +40,38 @@ class CnnEncoder(Encoder):
         norm: Norm = "none",
     ) -> None:
         super().__init__()
-        shapes = image_shapes(obs_space, "the cnn encoder")
-        height, width, _ = next(iter(shapes.values()))
-        _check_size(next(iter(shapes)), height, width)
-        self._keys = tuple(shapes)
-        channels = [sum(c for _, _, c in shapes.values())] + [depth * 2**i for i in range(LAYERS)]
+        self._images = ImageStack(obs_space, "the cnn encoder")
+        _check_size(self._images)
+        channels = [self._images.channels] + [depth * 2**i for i in range(LAYERS)]
         self.convs = nn.Sequential(
             *(
                 Conv(nn.Conv2d(channels[i], channels[i + 1], KERNEL, STRIDE), act=act, norm=norm)
                 for i in range(LAYERS)
             )
         )
-        self.embed_size = _last_side(height) * _last_side(width) * channels[-1]
+        sides = last_sides(self._images, LAYERS)
+        self.embed_size = sides[0] * sides[1] * channels[-1]
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
-        images = [obs[key] for key in self._keys]
-        pixels = images[0] if len(images) == 1 else torch.cat(images, -1)
+        pixels = self._images.pixels(obs)
         maps = self.convs(channels_first(scale_images(pixels.flatten(0, -4))))
         return channels_last(maps).reshape(*pixels.shape[:-3], self.embed_size)
 
 
-def _last_side(side: int) -> int:
-    for _ in range(LAYERS):
-        side = (side - KERNEL) // STRIDE + 1
-    return side
+def last_sides(images: ImageStack, layers: int) -> tuple[int, int]:
+    """Return height and width after so many convolutions."""
+    height, width = images.height, images.width
+    for _ in range(layers):
+        height, width = ((side - KERNEL) // STRIDE + 1 for side in (height, width))
+    return height, width
 
 
-def _check_size(key: str, height: int, width: int) -> None:
-    if min(height, width) < SMALLEST_SIDE:
+def _check_size(images: ImageStack) -> None:
+    if min(images.height, images.width) < SMALLEST_SIDE:
         raise ComponentError(
             f"the cnn encoder shrinks images with four convolutions and needs sides of at least "
-            f"{SMALLEST_SIDE} pixels, but {key!r} is {height}x{width}",
-            hint="Set env.image.size: [64, 64], the size that the published agents use.",
+            f"{SMALLEST_SIDE} pixels, but {images.keys[0]!r} is {images.height}x{images.width}",
+            hint="Set env.image.size: [64, 64], the size that the published agents use, if the "
+            "environment renders it; set encoder and decoder to cnn_residual, which takes sides "
+            "from 4 pixels, if it is so small; move the channels last if it has them first.",
         )

@@ -22,7 +22,7 @@ class MultiEncoder(Encoder):
     Their embeddings are concatenated, images first.
 
     Args:
-        image: encoder of all images.
+        image: encoder of all images; where their sizes differ, there is one for each size.
         vector: encoder of all vectors.
     """
 
@@ -35,7 +35,7 @@ class MultiEncoder(Encoder):
     ) -> None:
         super().__init__()
         images, vectors = by_kind(obs_space, "the multi encoder")
-        parts = [(spec, part) for spec, part in ((image, images), (vector, vectors)) if part]
+        parts = [(image, same_size) for same_size in images] + [(vector, vectors)] * bool(vectors)
         encoders: list[Encoder] = [registry.build("encoder", spec, part) for spec, part in parts]
         self.parts = nn.ModuleList(encoders)
         self.embed_size = sum(encoder.embed_size for encoder in encoders)

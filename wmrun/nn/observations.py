@@ -15,8 +15,10 @@ ObsSpace = Mapping[str, spaces.Space]
 
 
 def is_image(space: spaces.Space) -> TypeGuard[spaces.Box]:
-    """Whether the leaf is an image: uint8 `[H, W, C]`."""
-    return isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype.name == "uint8"
+    """Whether the leaf is an image: uint8 `[H, W, C]`, or `[H, W]` with values from 0 to 255."""
+    if not isinstance(space, spaces.Box) or space.dtype.name != "uint8":
+        return False
+    return len(space.shape) == 3 or (len(space.shape) == 2 and space.holds_all)
 
 
 def is_vector(space: spaces.Space) -> TypeGuard[spaces.Box]:
@@ -35,14 +37,16 @@ def image_shapes(obs_space: ObsSpace, owner: str) -> dict[str, tuple[int, int, i
     for key, space in obs_space.items():
         if not is_image(space):
             raise _unfit(key, space, owner, "uint8 images of shape [H, W, C]")
-        height, width, channels = space.shape
+        height, width, channels = (*space.shape, 1)[:3]
         shapes[key] = (height, width, channels)
     sizes = {key: shape[:2] for key, shape in shapes.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{key} is {h}x{w}" for key, (h, w) in sizes.items())
+        name, kind = owner.removeprefix("the ").rsplit(" ", 1)
         raise ComponentError(
             f"{owner} takes images of one size, but {listed}",
-            hint="Give every image of the environment the same size.",
+            hint=f"Set agent.{kind}: {{type: multi, image: {{type: {name}}}}}, which builds one "
+            "for each size, or give every image of the environment the same size.",
         )
     return shapes
 
@@ -60,13 +64,21 @@ def vector_sizes(obs_space: ObsSpace, owner: str) -> dict[str, int]:
     return sizes
 
 
-def by_kind(obs_space: ObsSpace, owner: str) -> tuple[ObsSpace, ObsSpace]:
-    """Return the images and the vectors. Raises `ComponentError` for any other leaf."""
+def by_kind(obs_space: ObsSpace, owner: str) -> tuple[list[ObsSpace], ObsSpace]:
+    """Return the images, those of one size together, and the vectors.
+
+    Raises `ComponentError` for any other leaf.
+    """
+    images: dict[tuple[int, ...], dict[str, spaces.Space]] = {}
+    vectors: dict[str, spaces.Space] = {}
     for key, space in obs_space.items():
-        if not (is_image(space) or is_vector(space)):
+        if is_image(space):
+            images.setdefault(space.shape[:2], {})[key] = space
+        elif is_vector(space):
+            vectors[key] = space
+        else:
             raise _unusable(key, space, owner)
-    images = {key: space for key, space in obs_space.items() if is_image(space)}
-    return images, {key: space for key, space in obs_space.items() if key not in images}
+    return list(images.values()), vectors
 
 
 def class_counts(space: spaces.Space) -> tuple[int, ...]:

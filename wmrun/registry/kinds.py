@@ -30,6 +30,7 @@ _TABLE = (
         ("forward",),
         {
             "cnn": "wmrun.encoders.cnn:CnnEncoder",
+            "cnn_residual": "wmrun.encoders.cnn_residual:CnnResidualEncoder",
             "mlp": "wmrun.encoders.mlp:MlpEncoder",
             "multi": "wmrun.encoders.multi:MultiEncoder",
         },
@@ -40,6 +41,7 @@ _TABLE = (
         ("forward", "targets"),
         {
             "cnn": "wmrun.decoders.cnn:CnnDecoder",
+            "cnn_residual": "wmrun.decoders.cnn_residual:CnnResidualDecoder",
             "mlp": "wmrun.decoders.mlp:MlpDecoder",
             "multi": "wmrun.decoders.multi:MultiDecoder",
         },
