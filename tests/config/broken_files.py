@@ -235,6 +235,42 @@ BROKEN = (
         "run.prefill",
         "prefill counts agent steps: the first update would follow 1000, the run has only 900",
     ),
+    Broken(
+        "sequences longer than a slot",
+        TOY.replace("task: walker-walk", "task: x, num_envs: 4") + "replay: {capacity: 150}\n",
+        "exp.yaml:5:20",
+        "replay.capacity",
+        "leaves each of 4 env slots 37 steps, less than replay.batch_length, 50: set at least 200",
+    ),
+    Broken(
+        "online sequences of open episodes",
+        TOY + "replay: {sampler: episodes, online: true}\n",
+        "exp.yaml:5:37",
+        "replay.online",
+        "needs sampler: windows",
+    ),
+    Broken(
+        "ends without episodes",
+        TOY + "replay: {prioritize_ends: true}\n",
+        "exp.yaml:5:27",
+        "replay.prioritize_ends",
+        "needs sampler: episodes",
+    ),
+    Broken(
+        "unknown sampler",
+        TOY + "replay: {sampler: episode}\n",
+        "exp.yaml:5:19",
+        "replay.sampler",
+        '"episode" is not one of the choices',
+        "episodes",
+    ),
+    Broken(
+        "unknown prefill policy",
+        TOY.replace("2_000", "2_000, prefill_with: agent"),
+        "exp.yaml:3:39",
+        "run.prefill_with",
+        '"agent" is not one of the choices',
+    ),
     # components
     Broken(
         "unknown agent",

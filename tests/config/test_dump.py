@@ -74,12 +74,17 @@ replay:
   capacity: 2000000
   batch_size: 16
   batch_length: 50
+  sampler: windows
+  prioritize_ends: false
+  online: false
 run:
   env_steps: 2000
   stop_at_return: null
   prefill: 1000
+  prefill_with: random
   pretrain: 100
   train_ratio: 160.0
+  update_burst: 1
   eval_every: 20000
   eval_episodes: 10
   eval_envs: null

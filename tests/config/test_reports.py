@@ -93,8 +93,9 @@ walk.yaml:12:18: run.env_steps: 1000000.0 is a float
 walk.yaml:12:23: run.batch_size: unknown key
   12 | run: {env_steps: 1e6, batch_size: 3}
      |                       ^^^^^^^^^^
-  expected: one of env_steps, stop_at_return, prefill, pretrain, train_ratio, eval_every, \
-eval_episodes, eval_envs, checkpoint_every, keep_checkpoints, log_every, video
+  expected: one of env_steps, stop_at_return, prefill, prefill_with, pretrain, train_ratio, \
+update_burst, eval_every, eval_episodes, eval_envs, checkpoint_every, keep_checkpoints, \
+log_every, video
   did you mean: replay.batch_size"""
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 from pydantic import (
@@ -159,11 +159,30 @@ class ReplayConfig(Section):
     """Sequences per batch."""
     batch_length: Annotated[int, Ge(2)] = 50
     """Agent steps per sequence."""
+    sampler: Literal["windows", "episodes"] = "windows"
+    """Where sequences are drawn from.
+
+    windows: any of an env slot's rows that follow each other, across episodes too; all equally
+    likely (Dreamer V3). episodes: rows of one finished episode with at least batch_length agent
+    steps; all such episodes equally likely (Dreamer V1 and V2).
+    """
+    prioritize_ends: bool = False
+    """With sampler: episodes, draw the last sequence of an episode more often than the others."""
+    online: bool = False
+    """With sampler: windows, replay every new sequence once before older ones are drawn."""
 
     @model_validator(mode="after")
     def _holds_a_sequence(self) -> ReplayConfig:
         if self.capacity < self.batch_length:
             raise conflict("capacity", f"is less than batch_length, {self.batch_length}")
+        return self
+
+    @model_validator(mode="after")
+    def _suits_the_sampler(self) -> ReplayConfig:
+        if self.online and self.sampler == "episodes":
+            raise conflict("online", "needs sampler: windows; it replays rows of open episodes")
+        if self.prioritize_ends and self.sampler == "windows":
+            raise conflict("prioritize_ends", "needs sampler: episodes; windows may cross ends")
         return self
 
 
@@ -175,11 +194,15 @@ class RunConfig(Section):
     stop_at_return: float | None = None
     """Stop earlier, when the mean return of an evaluation reaches this; null: never."""
     prefill: CountOrZero = 1_000
-    """Agent steps with random actions before the first update."""
+    """Agent steps before the first update."""
+    prefill_with: Literal["random", "policy"] = "random"
+    """What acts during prefill: random actions, or the policy as it was initialised."""
     pretrain: CountOrZero = 100
-    """Updates between prefill and the first action of the policy."""
+    """Updates at the end of prefill, before the next action of the policy."""
     train_ratio: Annotated[float, Ge(0)] = 160.0
     """Replayed steps per agent step: an update replays batch_size x batch_length."""
+    update_burst: Count = 1
+    """Updates that are taken together: they wait until this many are due."""
     eval_every: CountOrZero = 20_000
     """Env steps between evaluations; 0: never."""
     eval_episodes: Count = 10
@@ -211,6 +234,24 @@ class TrackingConfig(Section):
     """Further trackers, each by its `type` and that type's options."""
 
 
+class DeviceConfig(Section):
+    """Where and how the agent computes."""
+
+    name: Annotated[
+        str,
+        Form(r"^(auto|cpu|cuda(:[0-9]+)?)$", "auto, cpu, cuda or cuda:N", ("auto", "cpu", "cuda")),
+    ] = "auto"
+    """The device; auto: the first CUDA device, or the CPU where there is none."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Whether networks are compiled: auto does so on CUDA devices, and goes on without, saying so,
+    where it fails."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What networks compute in; auto: bfloat16 on CUDA devices that have it, else float32.
+
+    Parameters, latents, losses and returns are float32 always.
+    """
+
+
 class Config(Section):
     """A whole experiment, every default filled in."""
 
@@ -221,11 +262,8 @@ class Config(Section):
     """What the experiment is called: the folder of its runs."""
     seed: CountOrZero = 0
     """Seed of parameters, exploration, sampling and environments."""
-    device: Annotated[
-        str,
-        Form(r"^(auto|cpu|cuda(:[0-9]+)?)$", "auto, cpu, cuda or cuda:N", ("auto", "cpu", "cuda")),
-    ] = "auto"
-    """Where the agent computes; auto: the first CUDA device, or the CPU where there is none."""
+    device: DeviceConfig = DeviceConfig()
+    """Where and how the agent computes; a word alone is its name, as in `device: cpu`."""
     threads: Count | None = None
     """Threads of torch on the CPU; null: torch's own choice."""
     env: EnvConfig
@@ -251,6 +289,18 @@ class Config(Section):
                 f"prefill counts agent steps: the first update would follow {run.prefill}, "
                 f"the run has only {agent_steps} agent steps "
                 f"(env_steps {run.env_steps} / action_repeat {repeat})",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _holds_a_sequence_per_slot(self) -> Config:
+        replay, slots = self.replay, self.env.num_envs
+        if replay.capacity // slots < replay.batch_length:
+            raise conflict(
+                "replay.capacity",
+                f"leaves each of {slots} env slots {replay.capacity // slots} steps, less than "
+                f"replay.batch_length, {replay.batch_length}: set at least "
+                f"{slots * replay.batch_length}",
             )
         return self
 
