@@ -154,7 +154,7 @@ BROKEN = (
         "0 is out of range",
     ),
     Broken("wrong form", TOY.replace("walk\n", "a/b\n", 1), "exp.yaml:1:7", "name", '"a/b" does'),
-    Broken("device", TOY + "device: cdua\n", "exp.yaml:5:9", "device", '"cdua" does', "cuda"),
+    Broken("device", TOY + "device: cdua\n", "exp.yaml:5:9", "device.name", '"cdua" does', "cuda"),
     Broken(
         "image of three numbers",
         TOY.replace("walker-walk", "x, image: {size: [64, 64, 3]}"),

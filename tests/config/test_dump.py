@@ -20,7 +20,10 @@ def test_a_dump_is_the_whole_experiment_in_the_order_of_the_schema(write: Write)
         == """\
 name: walk
 seed: 0
-device: auto
+device:
+  name: auto
+  compile: auto
+  precision: auto
 threads: null
 env:
   backend: gym

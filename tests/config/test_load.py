@@ -100,7 +100,7 @@ def test_bases_are_relative_to_the_file_that_names_them_and_later_ones_win(write
     write("three.yaml", "threads: 3\n")
     file = write("walk.yaml", "extends: [bases/one.yaml, three.yaml]\n" + VALID)
     config = load_config(file)
-    assert (config.seed, config.threads, config.device) == (1, 3, "cpu")
+    assert (config.seed, config.threads, config.device.name) == (1, 3, "cpu")
 
 
 def test_one_base_may_be_reached_on_two_ways(write: Write) -> None:

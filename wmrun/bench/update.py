@@ -71,7 +71,7 @@ def bench_update(
     config: Config, spec: EnvSpec, *, updates: int = 10, warmup: int = 3
 ) -> UpdateBench:
     """Time updates on one random batch of the experiment's shape."""
-    device = choose_device(config.device)
+    device = choose_device(config.device.name)
     agent = build_agent(config, spec, device)
     batch = random_batch(config, spec, agent)
     # The first update of all is counted: later ones may be a CUDA graph, which shows nothing.

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from wmrun.config.problems import ProblemLog, quoted
+from wmrun.config.shorthand import written_out
 from wmrun.config.tree import Mapping, Node, Place, Scalar, Sequence, Source, merge_all
 from wmrun.config.yaml_tree import read_yaml
 from wmrun.spelling import closest
@@ -67,7 +68,7 @@ class FileReader:
         if tree is not None and not isinstance(tree, Mapping):
             self._log.add(tree.place, "", "not a mapping", expected="keys and values")
             self._log.has_gaps = True
-        return tree if isinstance(tree, Mapping) else Mapping({}, Place(source, 1, 1))
+        return written_out(tree) if isinstance(tree, Mapping) else Mapping({}, Place(source, 1, 1))
 
     def _targets(self, node: Node) -> list[Scalar]:
         items = list(node.items) if isinstance(node, Sequence) else [node]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from wmrun.config.problems import ProblemLog
+from wmrun.config.shorthand import written_out
 from wmrun.config.tree import Entry, Mapping, Node, Place, Scalar, Source, merge_all
 from wmrun.config.yaml_tree import read_yaml
 
@@ -36,7 +37,9 @@ def _read(source: Source, log: ProblemLog) -> Mapping | None:
     value = read_yaml(source, log, path=assignment[1], start=assignment.end())
     if value is None and not source.text[assignment.end() :].strip():
         value = Scalar(None, Place(source, 1, assignment.end()))
-    return None if value is None else _nest(source, assignment[1].split("."), value)
+    if value is None:
+        return None
+    return written_out(_nest(source, assignment[1].split("."), value))
 
 
 def _nest(source: Source, keys: list[str], value: Node) -> Mapping:

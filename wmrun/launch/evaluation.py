@@ -155,7 +155,7 @@ def evaluate_run(
     found = CheckpointStore(run.checkpoints).find(checkpoint)
     one_slot = config.env.model_copy(update={"num_envs": 1})
     with open_envs(config, run, role="probe", env=one_slot) as envs:  # only says its spaces
-        agent = build_agent(config, envs.spec, choose_device(config.device))
+        agent = build_agent(config, envs.spec, choose_device(config.device.name))
     agent.load(found.tensors("agent"))
     with Evaluator(config, run, agent, episodes=episodes, watch=watch, say=say) as evaluator:
         evaluation = evaluator.evaluate(video=video)

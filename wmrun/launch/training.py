@@ -113,7 +113,7 @@ def _build_trainer(
     pool_state = None if checkpoint is None else checkpoint.state()["envs"]
     envs = stack.enter_context(open_envs(config, run, role="train", pool_state=pool_state))
     progress.phase("building the agent")
-    device = choose_device(config.device)
+    device = choose_device(config.device.name)
     agent = build_agent(config, envs.spec, device)
     rows = replay_rows(envs)
     replay = stack.enter_context(build_replay(config, rows, run))
