@@ -14,6 +14,7 @@ from wmrun.bench.catalogue import Benchmark
 from wmrun.bench.rules import Threshold
 from wmrun.cli.app import main
 from wmrun.cli.bench_learn import read_seeds
+from wmrun.config.load import load_config
 from wmrun.errors import ExitCode, UsageError
 from wmrun.run.directory import RunDirectory
 
@@ -59,10 +60,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def test_each_seed_has_a_run_with_the_asked_settings(trained: Trained):
     assert trained.code == ExitCode.OK
-    texts = [run.config_file.read_text() for run in trained.runs]
-    assert [text.count("\nseed: ") for text in texts] == [1, 1]
-    assert {"seed: 3" in text for text in texts} == {True, False}
-    assert all("env_steps: 70" in text and "device: cpu" in text for text in texts)
+    configs = [load_config(run.config_file) for run in trained.runs]
+    assert sorted(config.seed for config in configs) == [3, 8]
+    assert {config.run.env_steps for config in configs} == {70}
+    assert {config.device.name for config in configs} == {"cpu"}
 
 
 def test_curve_and_verdict_lie_beside_the_runs(trained: Trained):
