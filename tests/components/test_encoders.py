@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from wmrun_envserver.wire.spaces import Box, Discrete, Space
+from wmrun_envserver.wire.spaces import Box, Discrete, Space, Text
 
 from wmrun.encoders.cnn import CnnEncoder
 from wmrun.encoders.cnn_residual import CnnResidualEncoder
@@ -84,18 +84,35 @@ def test_mlp_says_what_to_do_about_an_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("space", "words"),
+    ("space", "words", "help_"),
     [
-        (Discrete(5), "Discrete(5)"),
-        (Box((64, 64, 3), "float32"), "Box float32 [64, 64, 3]"),
-        (Box((2, 3)), "Box float32 [2, 3]"),
+        (Text(), "a Text: networks take numbers, classes and images", "Encode it as one of these"),
+        (
+            Discrete(100_001),
+            "a Discrete(100001): as one-hot vectors it has 100,001 entries, more than 100,000",
+            "Describe it by a few numbers",
+        ),
+        (
+            Box((64, 64, 3), "float32"),
+            "a Box float32 [64, 64, 3]: images have to be uint8 of shape [H, W, C]",
+            "floats in [0, 1] times 255",
+        ),
+        (
+            Box((4, 84, 84, 1), "uint8"),
+            "a Box uint8 [4, 84, 84, 1]: images have to be uint8 of shape [H, W, C]",
+            "stacked frames on the last axis",
+        ),
     ],
+    ids=["text", "classes", "floats", "stack"],
 )
 @pytest.mark.parametrize("encoder", [CnnEncoder, MlpEncoder, MultiEncoder])
-def test_observations_for_no_built_in_network(encoder: type, space: Space, words: str) -> None:
+def test_observations_for_no_built_in_network(
+    encoder: type, space: Space, words: str, help_: str
+) -> None:
     with pytest.raises(ComponentError) as caught:
         encoder({"odd": space})
-    assert f"cannot use observation 'odd', a {words}" in caught.value.message
+    assert f"cannot use observation 'odd', {words}" in caught.value.message
+    assert help_ in caught.value.hint
     assert "env.options" in caught.value.hint
 
 

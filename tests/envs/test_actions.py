@@ -100,6 +100,20 @@ def test_other_spaces_are_refused_by_name(space: spaces.Space, words: str) -> No
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (spaces.Discrete(1_000_000), r"actions of Discrete\(1000000\) are 1,000,000 numbers"),
+        (spaces.Box((0,)), r"actions of Box float32 \[0\] are 0 numbers"),
+        (spaces.MultiDiscrete(np.zeros(0, int)), r"actions of MultiDiscrete\(\[\]\) are 0 numbers"),
+    ],
+    ids=["many", "no entries", "no choices"],
+)
+def test_no_action_and_too_many_are_refused(space: spaces.Space, words: str) -> None:
+    with pytest.raises(EnvError, match=words):
+        ActionAdapter(space)
+
+
 def test_random_box_actions_fill_their_bounds_and_stay_inside() -> None:
     low, high = np.array([-1, 0, 5], np.float32), np.array([1, 10, 6], np.float32)
     actions = ActionAdapter(spaces.Box((3,), low=low, high=high)).random(

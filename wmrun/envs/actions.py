@@ -8,7 +8,7 @@ import numpy as np
 from wmrun_envserver.wire import spaces
 
 from wmrun.errors import EnvError
-from wmrun.nn.observations import class_counts, describe_space
+from wmrun.nn.observations import MAX_CLASSES, class_counts, describe_space
 
 
 class ActionAdapter:
@@ -28,11 +28,13 @@ class ActionAdapter:
         leaves = spaces.leaves(act_space)
         if len(leaves) != 1 or isinstance(leaves[0].space, spaces.Text):
             raise _unsupported(act_space)
-        self._kind: _Numbers | _Choices
         space = leaves[0].space
+        self._kind: _Numbers | _Choices
         self._kind = _Numbers(space, clip) if isinstance(space, spaces.Box) else _Choices(space)
         self.discrete = isinstance(self._kind, _Choices)
         self.size = self._kind.size
+        if not 0 < self.size <= MAX_CLASSES:
+            raise _of_size(act_space, self.size)
 
     def to_env(self, action: np.ndarray) -> list[np.ndarray]:
         """Convert the policy's actions `[N, A]` into the action space's one array `[N, ...]`.
@@ -91,8 +93,10 @@ class _Choices:
         return (chosen + self._start).astype(self._space.dtype)
 
     def random(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        one_hots = [np.eye(count, dtype=np.float32) for count in self._counts]
-        return np.concatenate([eye[rng.integers(len(eye), size=n)] for eye in one_hots], -1)
+        chosen = rng.integers(self._counts, size=(n, len(self._counts)))
+        actions = np.zeros((n, self.size), np.float32)
+        np.put_along_axis(actions, chosen + self._ends - self._counts, 1, axis=-1)
+        return actions
 
 
 def _bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
@@ -110,4 +114,12 @@ def _unsupported(act_space: spaces.Space) -> EnvError:
         "Discrete, MultiDiscrete or MultiBinary",
         hint="Choose a task with such a space, or wrap the environment so that it takes one: "
         "several discrete choices make one MultiDiscrete, several Boxes one longer Box.",
+    )
+
+
+def _of_size(act_space: spaces.Space, size: int) -> EnvError:
+    return EnvError(
+        f"actions of {describe_space(act_space)} are {size:,} numbers, as classes count one each; "
+        f"agents take from 1 to {MAX_CLASSES:,}",
+        hint="Wrap the environment so that it takes fewer.",
     )

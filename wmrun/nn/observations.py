@@ -13,6 +13,13 @@ from wmrun.errors import ComponentError
 ObsSpace = Mapping[str, spaces.Space]
 """Leaf spaces by observation key, in the order of the environment's observation space."""
 
+VectorSpace = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+
+MAX_CLASSES = 100_000
+"""Entries that the one-hot vectors of a leaf may have."""
+IMAGE_SIDE = 16
+"""From this size on, two axes of at least three are taken for those of an image."""
+
 
 def is_image(space: spaces.Space) -> TypeGuard[spaces.Box]:
     """Whether the leaf is an image: uint8 `[H, W, C]`, or `[H, W]` with values from 0 to 255."""
@@ -21,9 +28,14 @@ def is_image(space: spaces.Space) -> TypeGuard[spaces.Box]:
     return len(space.shape) == 3 or (len(space.shape) == 2 and space.holds_all)
 
 
-def is_vector(space: spaces.Space) -> TypeGuard[spaces.Box]:
-    """Whether the leaf is a vector of numbers, `[n]`."""
-    return isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype.kind in "fiu"
+def is_vector(space: spaces.Space) -> TypeGuard[VectorSpace]:
+    """Whether the leaf is made a vector: numbers of any shape, which are flattened, or classes.
+
+    Not so where it is or seems to be an image, or has too many classes.
+    """
+    if isinstance(space, spaces.Box):
+        return not (is_image(space) or _resembles_image(space))
+    return isinstance(space, spaces.MultiBinary) or 0 < sum(class_counts(space)) <= MAX_CLASSES
 
 
 def image_shapes(obs_space: ObsSpace, owner: str) -> dict[str, tuple[int, int, int]]:
@@ -51,14 +63,27 @@ def image_shapes(obs_space: ObsSpace, owner: str) -> dict[str, tuple[int, int, i
     return shapes
 
 
+def vector_leaves(obs_space: ObsSpace, owner: str) -> dict[str, VectorSpace]:
+    """Return the leaves for `owner`, which takes nothing but vectors.
+
+    Raises `ComponentError` naming the first key that it cannot take.
+    """
+    leaves: dict[str, VectorSpace] = {}
+    for key, space in obs_space.items():
+        if not is_vector(space):
+            raise _unfit(key, space, owner, "vectors")
+        leaves[key] = space
+    return leaves
+
+
 def vector_sizes(obs_space: ObsSpace, owner: str) -> dict[str, int]:
     """Return the number of entries by key for `owner`, which takes nothing but vectors.
 
     Raises `ComponentError` naming the first key that it cannot take.
     """
     sizes: dict[str, int] = {}
-    for key, space in obs_space.items():
-        if not is_vector(space):
+    for key, space in vector_leaves(obs_space, owner).items():
+        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
             raise _unfit(key, space, owner, "vectors of numbers")
         sizes[key] = space.shape[0]
     return sizes
@@ -102,7 +127,8 @@ def describe_space(space: spaces.Space) -> str:
     if isinstance(space, spaces.Discrete):
         return f"Discrete({space.n})"
     if isinstance(space, spaces.MultiDiscrete):
-        return f"MultiDiscrete({space.nvec.tolist()})"
+        listed = space.nvec.tolist() if space.nvec.size <= 16 else f"of shape {list(space.shape)}"
+        return f"MultiDiscrete({listed})"
     if isinstance(space, spaces.MultiBinary):
         return f"MultiBinary({list(space.shape)})"
     leaves = spaces.leaves(space)
@@ -112,13 +138,29 @@ def describe_space(space: spaces.Space) -> str:
     return f"{type(space).__name__}({listed})"
 
 
+def _resembles_image(space: spaces.Box) -> bool:
+    large = [side for side in space.shape if side >= IMAGE_SIDE]
+    return len(space.shape) >= 3 and len(large) >= 2
+
+
 def _unusable(key: str, space: spaces.Space, owner: str) -> ComponentError:
     """Return the error for a leaf that none of the built-in networks can take."""
+    if isinstance(space, spaces.Box):
+        reason = "images have to be uint8 of shape [H, W, C]"
+        hint = (
+            "Convert it in the environment: floats in [0, 1] times 255, channels and stacked "
+            "frames on the last axis."
+        )
+    elif counts := class_counts(space):
+        reason = f"as one-hot vectors it has {sum(counts):,} entries, more than {MAX_CLASSES:,}"
+        hint = "Describe it by a few numbers, a Box, in the environment."
+    else:
+        reason = "networks take numbers, classes and images"
+        hint = "Encode it as one of these in the environment."
     return ComponentError(
-        f"{owner} cannot use observation {key!r}, a {describe_space(space)}: built-in networks "
-        "take uint8 images of shape [H, W, C] and vectors of numbers",
-        hint=f"Keep {key!r} out of the observation with the environment's options, env.options, "
-        "or set a component of your own that takes it.",
+        f"{owner} cannot use observation {key!r}, a {describe_space(space)}: {reason}",
+        hint=f"{hint} Or keep {key!r} out of the observation with the environment's own options, "
+        "env.options, or set a component of your own that takes it.",
     )
 
 
