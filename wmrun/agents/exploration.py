@@ -52,9 +52,9 @@ class ExplorationNoise:
         self.steps += len(action)
         if not self._classes:
             noise = torch.randn(action.shape, generator=generator, device=action.device)
-            return (action + amount * noise).clamp(-1, 1)
-        chance = torch.rand((len(action), 1), generator=generator, device=action.device)
-        return torch.where(chance < amount, self._random(action, generator), action)
+            return disturbed(action, noise, amount)
+        chance = torch.rand(len(action), generator=generator, device=action.device)
+        return replaced(action, self._random(action, generator), chance, amount)
 
     def _random(self, action: Tensor, generator: torch.Generator) -> Tensor:
         draws = [
@@ -63,6 +63,16 @@ class ExplorationNoise:
         ]
         one_hots = [F.one_hot(i, n) for i, n in zip(draws, self._classes, strict=True)]
         return torch.cat(one_hots, -1).to(action.dtype)
+
+
+def disturbed(action: Tensor, noise: Tensor, amount: float) -> Tensor:
+    """Return `action` plus `amount` times the standard normal `noise`, clipped to [-1, 1]."""
+    return (action + amount * noise).clamp(-1, 1)
+
+
+def replaced(action: Tensor, other: Tensor, chance: Tensor, amount: float) -> Tensor:
+    """Return `other` in the rows where `chance` `[N]` is less than `amount`, else `action`."""
+    return torch.where((chance < amount).unsqueeze(-1), other, action)
 
 
 def exploration_noise(

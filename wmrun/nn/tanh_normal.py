@@ -51,7 +51,7 @@ class TanhNormal(NamedTuple):
 
     def log_prob(self, sample: Tensor) -> Tensor:
         """Return the log-density, summed over the last axis, with the sample clamped to ±`EDGE`."""
-        x = torch.atanh(sample.clamp(-EDGE, EDGE))
+        x = clamped_atanh(sample)
         normal = -0.5 * ((x - self.mean) / self.std).square() - self.std.log() - HALF_LOG_2PI
         return (normal - log_tanh_slope(x)).sum(-1)
 
@@ -66,6 +66,11 @@ class TanhNormal(NamedTuple):
             quantiles = (torch.arange(DRAWS).to(self.mean) + 0.5) / DRAWS
             noise = torch.special.ndtri(quantiles).reshape(DRAWS, *[1] * self.mean.ndim)
         return -self.log_prob(self.sample(noise)).mean(0)
+
+
+def clamped_atanh(y: Tensor) -> Tensor:
+    """Return atanh of `y` clamped to ±`EDGE`, beyond which float32 has no finite answer."""
+    return torch.atanh(y.clamp(-EDGE, EDGE))
 
 
 def log_tanh_slope(x: Tensor) -> Tensor:
