@@ -43,6 +43,17 @@ class UnitNormal(NamedTuple):
         return error + numbers * HALF_LOG_2PI
 
 
+class SquaredError(NamedTuple):
+    """Values judged by Σ(x - mean)², without half or constants (V3 3.1; outs.py:129-141)."""
+
+    mean: Tensor
+    event_dims: int
+
+    def loss(self, target: Tensor) -> Tensor:
+        error = (self.mean - target).square()
+        return error.flatten(-self.event_dims).sum(-1) if self.event_dims else error
+
+
 class Bernoulli(NamedTuple):
     """A coin per element of `logit`; targets may be soft labels in [0, 1]."""
 
