@@ -5,7 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from wmrun.nn.initializers import Init, initialize_kernel
 from wmrun.nn.layers import Dense, LayerNorm
+
+
+class GRUCell(nn.GRUCell):
+    """torch's GRU, `h' = (1-u)·n + u·h`, initialised as Keras initialises it.
+
+    Keras' GRU is the same function in the form that it takes since TensorFlow 2: the reset gate
+    multiplies the candidate's recurrent part after its matrix product, and there are two biases.
+    torch orders the gates reset, update, candidate, Keras update, reset, candidate.
+    """
+
+    def reset_parameters(self) -> None:
+        self.initialize("glorot")
+
+    def initialize(self, scheme: Init) -> None:
+        """Draw the kernels anew by `scheme`; glorot goes with an orthogonal recurrent kernel."""
+        gates = 3 * self.hidden_size
+        initialize_kernel(self.weight_ih, scheme, fan_in=self.input_size, fan_out=gates)
+        if scheme == "glorot":
+            nn.init.orthogonal_(self.weight_hh)
+        else:
+            initialize_kernel(self.weight_hh, scheme, fan_in=self.hidden_size, fan_out=gates)
+        nn.init.zeros_(self.bias_ih)
+        nn.init.zeros_(self.bias_hh)
 
 
 class LayerNormGRUCell(nn.Module):
