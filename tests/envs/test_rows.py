@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from wmrun_envserver.wire import messages, spaces, tensors
 
-from wmrun.envs.errors import EnvProtocolError
+from wmrun.envs.errors import EnvDataError, EnvProtocolError
 from wmrun.envs.rows import SlotFailure, read_rows
 
 OBS_SPACE = {
@@ -56,6 +56,36 @@ def test_failures_are_told_by_slot() -> None:
 def test_info_belongs_to_the_slots_that_reported_it() -> None:
     column = read_rows(reply(), OBS_SPACE, 2).info["lives"]
     assert (column.slots.tolist(), column.values.tolist()) == ([1], [2])
+
+
+@pytest.mark.parametrize(
+    ("space", "values", "words"),
+    [
+        (spaces.Discrete(3, start=1), [1, 4], 'leaf "obs", row 1: 4 is not in [1, 3]'),
+        (
+            spaces.MultiDiscrete([2, 3]),
+            [[1, 2], [-1, 0]],
+            'leaf "obs", row 1, element [0]: -1 is not in [0, 1]',
+        ),
+        (
+            spaces.MultiBinary((1,)),
+            [[2], [0]],
+            'leaf "obs", row 0, element [0]: 2 is not in [0, 1]',
+        ),
+    ],
+    ids=["Discrete", "MultiDiscrete", "MultiBinary"],
+)
+def test_a_class_that_the_space_does_not_have_is_refused(
+    space: spaces.LeafSpace, values: list, words: str
+) -> None:
+    message = reply()
+    del message.obs[:]
+    message.obs.append(tensors.encode(np.array(values, space.dtype)))
+    with pytest.raises(EnvDataError) as caught:
+        read_rows(message, {"obs": space}, 2)
+    assert caught.value.message == f"an observation is outside its space: {words}"
+    message.status[0] = messages.SLOT_FAILED  # then the values mean nothing
+    assert read_rows(message, {"obs": space}, 2).failed == (0,)
 
 
 def test_observations_are_views_of_the_message() -> None:

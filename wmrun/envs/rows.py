@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from wmrun_envserver.wire import messages, spaces, tensors
 
-from wmrun.envs.errors import EnvProtocolError
+from wmrun.envs.errors import EnvDataError, EnvProtocolError
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,11 @@ class Rows:
 def read_rows(
     message: messages.Rows, obs_space: Mapping[str, spaces.LeafSpace], num_envs: int
 ) -> Rows:
-    """Return the rows of a reply. Raises `EnvProtocolError` unless there is one of each slot."""
+    """Return the rows of a reply.
+
+    Raises `EnvProtocolError` unless there is one of each slot, and `EnvDataError` for a class that
+    its space does not have.
+    """
     _check_slots(message, num_envs)
     if len(message.obs) != len(obs_space):
         raise EnvProtocolError(
@@ -76,6 +80,9 @@ def read_rows(
     except ValueError as error:
         raise EnvProtocolError(f"the env server sent a malformed row: {error}") from error
     status = list(message.status)
+    failed = _slots_with(status, messages.SLOT_FAILED)
+    if not failed:
+        _check_classes(obs, obs_space)
     return Rows(
         obs=obs,
         reward=np.array(list(message.reward), np.float64),
@@ -83,7 +90,7 @@ def read_rows(
         truncated=np.array(list(message.truncated), np.bool_),
         is_first=np.array(list(message.is_first), np.bool_),
         broken=_slots_with(status, messages.SLOT_RESTARTED),
-        failed=_slots_with(status, messages.SLOT_FAILED),
+        failed=failed,
         errors=tuple(SlotFailure((e.slot,), e.reason, e.message) for e in message.errors),
         info=info,
     )
@@ -118,6 +125,18 @@ def _read_leaf(
             f"its space says {space.dtype} {list(shape)}"
         )
     return array
+
+
+def _check_classes(
+    obs: Mapping[str, np.ndarray], obs_space: Mapping[str, spaces.LeafSpace]
+) -> None:
+    """Refuse what would index a one-hot vector out of its range."""
+    for key, space in obs_space.items():
+        if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+            try:
+                spaces.check(spaces.Leaf(key, space), obs[key])
+            except spaces.SpaceError as error:
+                raise EnvDataError(f"an observation is outside its space: {error}") from error
 
 
 def _read_column(column: messages.InfoColumn) -> InfoColumn:

@@ -128,6 +128,15 @@ def test_actions_are_mapped_onto_the_bounds(
     assert recorder.taken[1:] == others
 
 
+def test_an_element_with_one_value_gets_that_value_whatever_the_action() -> None:
+    recorder = Recorder(spaces.Box((2,), "float32", [0.3, -2], [0.3, 4]))
+    env = BoxActions(recorder, normalize=True, clip=True)
+    assert env.action_space == spaces.Box((2,), "float32", [-1, -1], [1, 1])
+    for action in ([-1, -1], [0.7, 1]):
+        env.step([np.array(action, np.float32)])
+        np.testing.assert_array_equal(recorder.taken[0], np.float32([0.3, action[1] * 3 + 1]))
+
+
 def test_without_normalising_actions_keep_their_space_and_are_clipped() -> None:
     recorder = Recorder(MIXED)
     env = BoxActions(recorder, normalize=False, clip=True)
