@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,19 @@ def test_finished_runs_can_be_judged_without_training(
     assert len(trained.runs) == before
     data = trained.runs[0].read_record()
     assert data["status"] == "FINISHED"
+
+
+def test_a_run_that_was_stopped_is_not_judged(
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    use(EASY, write_tiny(tmp_path), monkeypatch)
+    stopped = RunDirectory(shutil.copytree(trained.runs[0].path, tmp_path / "stopped"))
+    stopped.update_record(status="KILLED")
+    assert learn("toy", "--judge", str(stopped.path)) == ExitCode.RUN
+    assert f"`wmrun resume {stopped.path}` goes on" in capsys.readouterr().err
 
 
 def test_a_run_of_something_else_is_not_judged(

@@ -14,7 +14,7 @@ from wmrun.bench.curves import Curve, run_curve
 from wmrun.bench.rules import Published, Verdict
 from wmrun.config.load import load_config
 from wmrun.config.schema import Config
-from wmrun.errors import UsageError
+from wmrun.errors import RunError, UsageError
 from wmrun.run.directory import RunDirectory
 from wmrun.run.files import write_atomically
 from wmrun.tracking.mlflow_store import connect
@@ -74,13 +74,15 @@ def run_seeds(
 def judge(benchmark: Benchmark, runs: Sequence[RunDirectory]) -> Judged:
     """Apply the benchmark's rule to finished runs of it, one for each seed.
 
-    Raises `UsageError` for a run of something else, and `RunError` where nothing can be compared.
+    Raises `UsageError` for a run of something else, and `RunError` for one that did not finish or
+    where nothing can be compared.
     """
     by_seed: dict[int, RunDirectory] = {}
     for run in runs:
         config = load_config(run.config_file)
         if config.name != benchmark.name:
             raise UsageError(f"{run.path} is a run of {config.name!r}, not of {benchmark.name!r}")
+        _check_finished(run)
         if config.seed in by_seed:
             raise UsageError(f"{run.path} and {by_seed[config.seed].path} have the same seed")
         by_seed[config.seed] = run
@@ -137,6 +139,15 @@ def _check_length(benchmark: Benchmark, config: Config) -> None:
                 f"published curve begins, at {first:,.0f} env frames",
                 hint="Set --env-steps higher.",
             )
+
+
+def _check_finished(run: RunDirectory) -> None:
+    status = run.read_record()["status"]
+    if status != "FINISHED":
+        raise RunError(
+            f"{run.path} is {status}, and only finished runs are judged",
+            hint=f"`wmrun resume {run.path}` goes on with a run that was stopped.",
+        )
 
 
 def _run_facts(seed: int, run: RunDirectory, curve: Curve) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def bench_learn_cli(
     if as_json:
         print_json(to_json(result))
     else:
-        _print(result, file)
+        _print(result, to_json(result)["runs"], file)
     raise typer.Exit(ExitCode.OK if result.verdict.passed else ExitCode.BENCHMARK)
 
 
@@ -109,11 +109,17 @@ def _train(
     return finished
 
 
-def _print(judged: Judged, file: Path) -> None:
+def _print(judged: Judged, runs: Sequence[Mapping[str, Any]], file: Path) -> None:
     rule, verdict = judged.benchmark.rule, judged.verdict
     print_table(
         [name.replace("_", " ") for name in verdict.rows[0]],
         [[_cell(value) for value in row.values()] for row in verdict.rows],
+    )
+    typer.echo()
+    facts = ("seed", "env_steps", "minutes", "device", "run")
+    print_table(
+        [name.replace("_", " ") for name in facts],
+        [[_cell(run[name]) for name in facts] for run in runs],
     )
     typer.echo(f"\n{'pass' if verdict.passed else 'fail'}: {judged.benchmark.name}")
     typer.echo(f"rule: {rule.text}")
@@ -138,4 +144,6 @@ def _print_list(*, as_json: bool) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
