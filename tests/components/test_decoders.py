@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
-from wmrun_envserver.wire.spaces import Box
+from wmrun_envserver.wire.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from wmrun.decoders.cnn import CnnDecoder
 from wmrun.decoders.cnn_residual import CnnResidualDecoder
@@ -113,6 +115,44 @@ def test_multi_makes_images_of_every_size() -> None:
         "wide": (46, 64, 1),
         "right": (64, 64, 3),
     }
+
+
+@pytest.mark.parametrize("symlog", [False, True])
+def test_mlp_predicts_numbers_of_any_shape_and_classes_by_their_cross_entropy(symlog: bool) -> None:
+    obs_space = {
+        "grid": Box((2, 3), "int32"),
+        "buttons": MultiBinary((2,)),
+        "place": Discrete(4, start=1),
+        "cards": MultiDiscrete([2, 3]),
+    }
+    decoder = MlpDecoder(obs_space, 5, 3, layers=1, units=4, symlog=symlog)
+    with torch.no_grad():
+        for out in decoder.outs:
+            out.weight.zero_()
+    obs = {
+        "grid": torch.full((2, 6, 2, 3), 1, dtype=torch.int32),
+        "buttons": torch.ones(2, 6, 2, dtype=torch.int8),
+        "place": torch.full((2, 6), 4),
+        "cards": torch.ones(2, 6, 2, dtype=torch.int64),
+    }
+    predictions, targets = decoder(torch.zeros(2, 6, 8)), decoder.targets(obs)
+    losses = {key: value.loss(targets[key]) for key, value in predictions.items()}
+    assert {loss.shape for loss in losses.values()} == {(2, 6)}
+    assert losses["place"][0, 0].item() == pytest.approx(math.log(4))
+    assert losses["cards"][0, 0].item() == pytest.approx(math.log(2) + math.log(3))
+    # Squared errors of 6 and 2 ones predicted as 0: halves with constants, or log(1 + 1) squared.
+    for key, n in (("grid", 6), ("buttons", 2)):
+        expected = n * math.log(2) ** 2 if symlog else n * (0.5 + 0.5 * math.log(2 * math.pi))
+        assert losses[key][0, 0].item() == pytest.approx(expected)
+
+
+def test_the_mean_of_a_predicted_class_is_its_probability() -> None:
+    decoder = MlpDecoder({"place": Discrete(3)}, 5, 3, layers=0)
+    with torch.no_grad():
+        decoder.outs[0].weight.zero_()
+        decoder.outs[0].bias.copy_(torch.tensor([0.0, math.log(2), 0.0]))
+    mean = decoder(torch.zeros(2, 8))["place"].mean
+    torch.testing.assert_close(mean, torch.tensor([[0.25, 0.5, 0.25]]).expand(2, 3))
 
 
 def test_decoders_name_their_own_option() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
-from wmrun_envserver.wire.spaces import Box, Discrete, Space, Text
+from wmrun_envserver.wire.spaces import Box, Discrete, MultiBinary, Space, Text
 
 from wmrun.encoders.cnn import CnnEncoder
 from wmrun.encoders.cnn_residual import CnnResidualEncoder
@@ -81,6 +83,28 @@ def test_cnn_says_what_to_do_about_a_vector() -> None:
 def test_mlp_says_what_to_do_about_an_image() -> None:
     with pytest.raises(ComponentError, match=r"Set agent\.encoder\.type: cnn if 'image'"):
         MlpEncoder({"image": IMAGE})
+
+
+def test_mlp_sees_numbers_flattened_and_classes_one_hot() -> None:
+    obs_space = {"grid": Box((2, 2), "int8"), "place": Discrete(3, start=1), "speed": Box(())}
+    encoder = MlpEncoder(obs_space, layers=0)
+    obs = {
+        "place": torch.tensor([3, 1]),
+        "speed": torch.tensor([0.5, -8.0], dtype=torch.float64),
+        "grid": torch.tensor([[[1, 2], [3, 4]], [[0, 0], [0, 5]]], dtype=torch.int8),
+    }
+    assert encoder(obs).tolist() == [[1, 2, 3, 4, 0, 0, 1, 0.5], [0, 0, 0, 5, 1, 0, 0, -8]]
+
+
+def test_symlog_squashes_numbers_but_not_classes() -> None:
+    encoder = MlpEncoder({"x": Box((1,)), "place": Discrete(2)}, layers=0, symlog=True)
+    embed = encoder({"x": torch.tensor([[-3.0]]), "place": torch.tensor([1])})
+    assert embed.tolist() == [[pytest.approx(-math.log(4)), 0, 1]]
+
+
+def test_mlp_refuses_observations_without_entries() -> None:
+    with pytest.raises(ComponentError, match="nothing to learn from: a, b have no entries"):
+        MlpEncoder({"a": Box((0,)), "b": MultiBinary((0,))})
 
 
 @pytest.mark.parametrize(

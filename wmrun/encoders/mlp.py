@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wmrun.encoders.base import Encoder
 from wmrun.nn.layers import MLP, Activation, Norm, width
-from wmrun.nn.observations import ObsSpace, vector_sizes
+from wmrun.nn.observations import ObsSpace
 from wmrun.nn.transforms import symlog
+from wmrun.nn.vectors import Numbers, vector_inputs
 from wmrun.registry.ranges import NonNegativeInt, Width
 
 
 class MlpEncoder(Encoder):
     """An MLP on all vectors (V2 nets.py:226-233).
 
-    They are concatenated in the order of the observation space.
+    They are concatenated in the order of the observation space: numbers of any shape flattened,
+    classes as one-hot vectors.
 
     Args:
         layers: hidden layers; the output of the last one is the embedding.
         units: units of each hidden layer.
         act: activation of the hidden layers.
         norm: normalisation of the hidden layers.
-        symlog: whether vectors are squashed by symlog first (V3 3.1).
+        symlog: whether numbers are squashed by symlog first (V3 3.1).
     """
 
     def __init__(
@@ -38,13 +40,19 @@ class MlpEncoder(Encoder):
         symlog: bool = False,
     ) -> None:
         super().__init__()
-        sizes = vector_sizes(obs_space, "the mlp encoder")
-        self._keys = tuple(sizes)
+        inputs = vector_inputs(obs_space, "the mlp encoder")
+        self._keys = tuple(inputs)
         self._symlog = symlog
+        self.inputs = nn.ModuleList(inputs.values())
+        size = sum(part.size for part in inputs.values())
         units = width(units, "units")
-        self.mlp = MLP(sum(sizes.values()), layers=layers, units=units, act=act, norm=norm)
+        self.mlp = MLP(size, layers=layers, units=units, act=act, norm=norm)
         self.embed_size = self.mlp.out_size
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
-        vectors = torch.cat([obs[key].to(torch.float32) for key in self._keys], -1)
-        return self.mlp(symlog(vectors) if self._symlog else vectors)
+        inputs = zip(self._keys, self.inputs, strict=True)
+        return self.mlp(torch.cat([self._vector(part, obs[key]) for key, part in inputs], -1))
+
+    def _vector(self, part: nn.Module, values: Tensor) -> Tensor:
+        vector: Tensor = part(values)
+        return symlog(vector) if self._symlog and isinstance(part, Numbers) else vector

@@ -27,7 +27,7 @@ class EnvProtocolError(EnvError):
 
 
 class EnvDataError(EnvError):
-    """An observation or a reward is not a finite number, or a class that its space does not have."""
+    """An observation or a reward is not a finite number, or a class outside its space."""
 
 
 class EnvServerLost(EnvError):

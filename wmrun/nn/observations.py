@@ -76,19 +76,6 @@ def vector_leaves(obs_space: ObsSpace, owner: str) -> dict[str, VectorSpace]:
     return leaves
 
 
-def vector_sizes(obs_space: ObsSpace, owner: str) -> dict[str, int]:
-    """Return the number of entries by key for `owner`, which takes nothing but vectors.
-
-    Raises `ComponentError` naming the first key that it cannot take.
-    """
-    sizes: dict[str, int] = {}
-    for key, space in vector_leaves(obs_space, owner).items():
-        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
-            raise _unfit(key, space, owner, "vectors of numbers")
-        sizes[key] = space.shape[0]
-    return sizes
-
-
 def by_kind(obs_space: ObsSpace, owner: str) -> tuple[list[ObsSpace], ObsSpace]:
     """Return the images, those of one size together, and the vectors.
 

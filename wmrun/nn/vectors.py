@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from wmrun_envserver.wire import spaces
 
+from wmrun.errors import ComponentError
 from wmrun.nn.observations import ObsSpace, class_counts, vector_leaves
 
 
@@ -59,12 +60,17 @@ def vector_inputs(obs_space: ObsSpace, owner: str) -> dict[str, Numbers | Classe
     """Return what makes a vector of each observation.
 
     `owner` names the network in errors, e.g. "the mlp encoder". Raises `ComponentError` naming the
-    first key that no vector can be made of.
+    first key that no vector can be made of, and where there are no entries at all.
     """
-    leaves = vector_leaves(obs_space, owner)
-    return {
-        key: Classes(space)
-        if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete))
-        else Numbers(space)
-        for key, space in leaves.items()
-    }
+    inputs: dict[str, Numbers | Classes] = {}
+    for key, space in vector_leaves(obs_space, owner).items():
+        if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete)):
+            inputs[key] = Classes(space)
+        else:
+            inputs[key] = Numbers(space)
+    if not any(part.size for part in inputs.values()):
+        raise ComponentError(
+            f"{owner} has nothing to learn from: {', '.join(inputs)} have no entries",
+            hint="Give the environment an observation, or set env.image to learn from its frames.",
+        )
+    return inputs
