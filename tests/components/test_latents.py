@@ -47,3 +47,12 @@ def test_categorical_kl_and_entropy_sum_over_variables() -> None:
 def test_gaussian_std_starts_at_1_1() -> None:
     normal = GaussianLatent(size=2).normal(torch.zeros(4))
     assert normal.std.tolist() == pytest.approx([1.1, 1.1])
+
+
+def test_shared_noise_moves_every_state_of_a_batch_alike() -> None:
+    latent = GaussianLatent(size=4, shared_noise=True)
+    noise = latent.noise((9, 5), torch.Generator().manual_seed(0))
+    samples = latent.sample(torch.zeros(9, 5, 8), noise)
+    assert samples.shape == (9, 5, 4)
+    assert torch.equal(samples, samples[:, :1].expand(9, 5, 4))
+    assert samples[:, 0].unique().numel() == 36
