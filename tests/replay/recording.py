@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wmrun.replay.rows import RowSpec, row_spec
+from wmrun.replay.rows import EntrySpec, RowSpec, row_spec
 from wmrun.replay.storage import Replay
 
 IMAGE = (20, 20, 3)
@@ -86,5 +86,14 @@ def assert_holds(replay: Replay, stream: Stream, length: int) -> None:
                 np.testing.assert_array_equal(batch[key][b], expected, f"{key} {slot} {start}")
 
 
-def open_replay(directory: Path, capacity: int, num_envs: int, spare: int = 0) -> Replay:
-    return Replay(directory, spec(), capacity=capacity, num_envs=num_envs, spare=spare)
+def open_replay(
+    directory: Path, capacity: int, num_envs: int, spare: int = 0, entries: EntrySpec | None = None
+) -> Replay:
+    return Replay(
+        directory,
+        spec(),
+        capacity=capacity,
+        num_envs=num_envs,
+        spare=spare,
+        entries=entries or {},
+    )

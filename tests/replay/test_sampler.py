@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 
 from wmrun.replay.errors import ReplayTooShort
-from wmrun.replay.sampler import UniformSampler
+from wmrun.replay.sampler import Sampler
+from wmrun.replay.storage import Replay
+from wmrun.replay.windows import UniformWindows
 
 from .recording import Stream, fill, open_replay
+
+
+def sampler_of(replay: Replay, *, batch_size: int, batch_length: int, seed: int) -> Sampler:
+    source = UniformWindows(replay, batch_length)
+    return Sampler(replay, source, batch_size=batch_size, seed=seed)
+
 
 REST = ("image", "vector", "action", "reward", "is_last", "is_terminal")
 
@@ -27,9 +35,9 @@ def windows_of(batch: dict[str, np.ndarray], stream: Stream) -> list[tuple[int, 
 def test_sampled_windows_equal_the_appended_rows_with_is_first_forced(tmp_path: Path):
     with open_replay(tmp_path, capacity=60, num_envs=3) as replay:
         stream = fill(replay, 33)
-        sampler = UniformSampler(replay, batch_size=8, batch_length=6, seed=0)
+        sampler = sampler_of(replay, batch_size=8, batch_length=6, seed=0)
         for _ in range(20):
-            batch = sampler.sample()
+            batch = sampler.sample().arrays
             for b, (slot, start) in enumerate(windows_of(batch, stream)):
                 expected = stream.window(slot, start, 6)
                 for key in REST:
@@ -43,9 +51,9 @@ def test_sampled_windows_equal_the_appended_rows_with_is_first_forced(tmp_path: 
 def test_forcing_is_first_leaves_the_stored_rows_alone(tmp_path: Path):
     with open_replay(tmp_path, capacity=60, num_envs=1) as replay:
         stream = fill(replay, 20)
-        sampler = UniformSampler(replay, batch_size=16, batch_length=1, seed=0)
+        sampler = sampler_of(replay, batch_size=16, batch_length=1, seed=0)
         for _ in range(10):
-            assert sampler.sample()["is_first"].all()
+            assert sampler.sample().arrays["is_first"].all()
         stored = replay.read(np.array([0]), np.array([0]), 20)["is_first"][0]
         assert stored.tolist() == [bool(row["is_first"][0]) for row in stream.rows]
         assert not stored.all()
@@ -54,10 +62,10 @@ def test_forcing_is_first_leaves_the_stored_rows_alone(tmp_path: Path):
 def test_every_window_of_every_slot_is_equally_likely(tmp_path: Path):
     with open_replay(tmp_path, capacity=48, num_envs=3) as replay:
         stream = fill(replay, 29)
-        sampler = UniformSampler(replay, batch_size=50, batch_length=5, seed=1)
+        sampler = sampler_of(replay, batch_size=50, batch_length=5, seed=1)
         counts = {(slot, start): 0 for slot in range(3) for start in range(13, 25)}
         for _ in range(120):
-            for window in windows_of(sampler.sample(), stream):
+            for window in windows_of(sampler.sample().arrays, stream):
                 counts[window] += 1
         expected = 6000 / 36
         chi_square = sum((count - expected) ** 2 / expected for count in counts.values())
@@ -67,23 +75,23 @@ def test_every_window_of_every_slot_is_equally_likely(tmp_path: Path):
 def test_saved_generator_state_continues_the_same_draws(tmp_path: Path):
     with open_replay(tmp_path, capacity=60, num_envs=3) as replay:
         fill(replay, 20)
-        sampler = UniformSampler(replay, batch_size=4, batch_length=5, seed=3)
+        sampler = sampler_of(replay, batch_size=4, batch_length=5, seed=3)
         sampler.sample()
         state = json.loads(json.dumps(sampler.save()))
-        expected = [sampler.sample()["reward"].copy() for _ in range(5)]
-        resumed = UniformSampler(replay, batch_size=4, batch_length=5, seed=99)
+        expected = [sampler.sample().arrays["reward"].copy() for _ in range(5)]
+        resumed = sampler_of(replay, batch_size=4, batch_length=5, seed=99)
         resumed.load(state)
         for rewards in expected:
-            np.testing.assert_array_equal(resumed.sample()["reward"], rewards)
+            np.testing.assert_array_equal(resumed.sample().arrays["reward"], rewards)
 
 
 def test_a_batch_stays_as_it_is_while_the_next_one_is_drawn(tmp_path: Path):
     with open_replay(tmp_path, capacity=60, num_envs=3) as replay:
         fill(replay, 20)
-        sampler = UniformSampler(replay, batch_size=4, batch_length=5, seed=3)
-        first = sampler.sample()
+        sampler = sampler_of(replay, batch_size=4, batch_length=5, seed=3)
+        first = sampler.sample().arrays
         copies = {key: value.copy() for key, value in first.items()}
-        second = sampler.sample()
+        second = sampler.sample().arrays
         assert not np.array_equal(first["reward"], second["reward"])
         for key, value in copies.items():
             np.testing.assert_array_equal(first[key], value)
@@ -92,7 +100,7 @@ def test_a_batch_stays_as_it_is_while_the_next_one_is_drawn(tmp_path: Path):
 def test_sampling_before_a_window_exists_says_how_many_steps_are_missing(tmp_path: Path):
     with open_replay(tmp_path, capacity=60, num_envs=3) as replay:
         fill(replay, 4)
-        sampler = UniformSampler(replay, batch_size=4, batch_length=5, seed=3)
+        sampler = sampler_of(replay, batch_size=4, batch_length=5, seed=3)
         with pytest.raises(ReplayTooShort) as raised:
             sampler.sample()
         assert str(raised.value) == (
@@ -104,6 +112,9 @@ def test_sampling_before_a_window_exists_says_how_many_steps_are_missing(tmp_pat
 def test_a_batch_length_that_no_slot_can_hold_is_refused_at_once(tmp_path: Path):
     with (
         open_replay(tmp_path, capacity=60, num_envs=3) as replay,
-        pytest.raises(ReplayTooShort, match=r"batch_length 21 is more than the 20 rows"),
+        pytest.raises(
+            ReplayTooShort,
+            match=r"batch_length 21 needs 21 rows .* each of 3 can hold 20",
+        ),
     ):
-        UniformSampler(replay, batch_size=4, batch_length=21, seed=3)
+        sampler_of(replay, batch_size=4, batch_length=21, seed=3)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wmrun.agents.base import Agent, Metrics
+from wmrun.agents.base import Agent, Update
 from wmrun.errors import TrainingDiverged
 
 
@@ -34,12 +34,12 @@ class CountingAgent(Agent):
     def seed_evaluation(self, seed: int) -> None:
         self.evaluation_seed = seed
 
-    def update(self, batch: Mapping[str, np.ndarray]) -> Metrics:
+    def update(self, batch: Mapping[str, np.ndarray]) -> Update:
         if self.updates == self.diverge_at:
             raise TrainingDiverged("loss/image is nan")
         self.updates += 1
         self.batches.append({key: value.copy() for key, value in batch.items()})
-        return {"loss/model": 1.0 / self.updates}
+        return Update({"loss/model": 1.0 / self.updates})
 
     def save(self) -> dict[str, torch.Tensor]:
         return {"updates": torch.tensor(self.updates)}

@@ -19,8 +19,9 @@ from wmrun.envs.driver import Driver
 from wmrun.envs.pool import EnvPool, Role
 from wmrun.errors import EnvError, TrainingDiverged
 from wmrun.replay.rows import row_spec
-from wmrun.replay.sampler import UniformSampler
+from wmrun.replay.sampler import Sampler
 from wmrun.replay.storage import Replay
+from wmrun.replay.windows import UniformWindows
 from wmrun.run.checkpoint import CheckpointStore
 from wmrun.run.evaluate import Evaluation, evaluate
 from wmrun.run.progress import RunProgress
@@ -93,7 +94,7 @@ def make_loop(driver: Driver, eval_driver: Driver, tmp_path: Path):
         agent = CountingAgent(driver.adapter.size, diverge_at=diverge_at)
         rows = row_spec({"vector": ((4,), np.float32)}, driver.adapter.size)
         replay = Replay(tmp_path / folder / "replay", rows, capacity=200, num_envs=NUM_ENVS)
-        sampler = UniformSampler(replay, batch_size=BATCH[0], batch_length=BATCH[1], seed=0)
+        sampler = Sampler(replay, UniformWindows(replay, BATCH[1]), batch_size=BATCH[0], seed=0)
         tracker, signals = ListTracker(), StopSignals()
 
         def play(counters: Counters) -> Evaluation | None:

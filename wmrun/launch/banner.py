@@ -29,7 +29,7 @@ def describe_run(
         "obs": ", ".join(f"{key} {_leaf(leaf)}" for key, leaf in envs.spec.obs_space.items()),
         "action": _leaf(envs.spec.act_space),
         "agent": _agent(config, agent),
-        "replay": _replay(config, rows, run),
+        "replay": _replay(config, rows, agent, run),
         "training": _schedule(config),
     }
     return [f"{name:<9}{text}" for name, text in facts.items()]
@@ -65,12 +65,18 @@ def _agent(config: Config, agent: Agent) -> str:
     return f"{config.agent['type']}, {sum(counts.values()):,} parameters ({parts})"
 
 
-def _replay(config: Config, rows: RowSpec, run: RunDirectory) -> str:
-    needed = replay_size(config, rows).bytes_needed
+def _replay(config: Config, rows: RowSpec, agent: Agent, run: RunDirectory) -> str:
+    needed = replay_size(config, rows, agent).bytes_needed
     return (
-        f"capacity {config.replay.capacity:,} steps; this run needs up to {format_bytes(needed)} "
-        f"on disk, {format_bytes(free_bytes(run.replay))} are free"
+        f"capacity {config.replay.capacity:,} steps, {_sequences(config)}; this run needs up "
+        f"to {format_bytes(needed)} on disk, {format_bytes(free_bytes(run.replay))} are free"
     )
+
+
+def _sequences(config: Config) -> str:
+    drawn = f"sampled by {config.replay.sampler}"
+    drawn += ", ends more often" if config.replay.prioritize_ends else ""
+    return drawn + (", new sequences first" if config.replay.online else "")
 
 
 def _schedule(config: Config) -> str:

@@ -19,9 +19,11 @@ from wmrun.envs.request import Role
 from wmrun.envs.spec import EnvSpec
 from wmrun.errors import UsageError
 from wmrun.replay.disk import check_disk
+from wmrun.replay.episodes import EpisodeWindows
 from wmrun.replay.rows import RowSpec, row_spec
-from wmrun.replay.sampler import UniformSampler
+from wmrun.replay.sampler import Sampler
 from wmrun.replay.storage import Replay
+from wmrun.replay.windows import OnlineWindows, UniformWindows, WindowSource
 from wmrun.run.directory import RunDirectory
 from wmrun.run.seeding import seed_for, seed_global_generators
 from wmrun.run.tracker import Tracker
@@ -102,7 +104,7 @@ class ReplaySize:
     bytes_needed: int
 
 
-def replay_size(config: Config, rows: RowSpec) -> ReplaySize:
+def replay_size(config: Config, rows: RowSpec, agent: Agent) -> ReplaySize:
     """Return the size at the end of the run, or at full capacity if that is less.
 
     Every episode adds one row for its reset, so a run stores at most twice its agent steps.
@@ -112,14 +114,18 @@ def replay_size(config: Config, rows: RowSpec) -> ReplaySize:
     full = steps == config.replay.capacity
     spare = config.run.checkpoint_every // repeat
     needed = Replay.projected_bytes(
-        rows, max(steps, 1), num_envs=config.env.num_envs, spare=spare if full else 0
+        rows,
+        max(steps, 1),
+        num_envs=config.env.num_envs,
+        spare=spare if full else 0,
+        entries=agent.replay_entries,
     )
     return ReplaySize(steps, spare, needed)
 
 
-def build_replay(config: Config, rows: RowSpec, run: RunDirectory) -> Replay:
+def build_replay(config: Config, rows: RowSpec, agent: Agent, run: RunDirectory) -> Replay:
     """Open the replay of a run, after making sure that the run will fit on the disk."""
-    size = replay_size(config, rows)
+    size = replay_size(config, rows, agent)
     check_disk(run.replay, size.bytes_needed, size.steps)
     return Replay(
         run.replay,
@@ -127,15 +133,32 @@ def build_replay(config: Config, rows: RowSpec, run: RunDirectory) -> Replay:
         capacity=config.replay.capacity,
         num_envs=config.env.num_envs,
         spare=size.spare_steps,
+        entries=agent.replay_entries,
     )
 
 
-def build_sampler(config: Config, replay: Replay) -> UniformSampler:
-    return UniformSampler(
+def build_sampler(config: Config, replay: Replay, agent: Agent) -> Sampler:
+    """Return what draws the agent's batches, as `config.replay` says.
+
+    Raises `ReplayTooShort` when the replay can never hold a sequence.
+    """
+    settings = config.replay
+    window = agent.replay_context + settings.batch_length
+    source: WindowSource = UniformWindows(replay, window)
+    if settings.sampler == "episodes":
+        source = EpisodeWindows(
+            replay,
+            window,
+            min_steps=settings.batch_length,
+            prioritize_ends=settings.prioritize_ends,
+        )
+    return Sampler(
         replay,
-        batch_size=config.replay.batch_size,
-        batch_length=config.replay.batch_length,
+        source,
+        batch_size=settings.batch_size,
         seed=seed_for(config.seed, "sampler"),
+        context=agent.replay_context,
+        online=OnlineWindows(replay, window) if settings.online else None,
     )
 
 

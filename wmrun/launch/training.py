@@ -116,7 +116,7 @@ def _build_trainer(
     device = choose_device(config.device.name)
     agent = build_agent(config, envs.spec, device)
     rows = replay_rows(envs)
-    replay = stack.enter_context(build_replay(config, rows, run))
+    replay = stack.enter_context(build_replay(config, rows, agent, run))
     for line in describe_run(config, run, envs, agent, rows, device):
         progress.say(line)
     run.update_record(**describe_process(device))
@@ -140,7 +140,7 @@ def _build_trainer(
         driver=envs.driver,
         save_envs=envs.save,
         replay=replay,
-        sampler=build_sampler(config, replay),
+        sampler=build_sampler(config, replay, agent),
         evaluate=evaluate,
         tracker=tracker,
         checkpoints=CheckpointStore(run.checkpoints, keep=config.run.keep_checkpoints),

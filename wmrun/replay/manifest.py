@@ -22,6 +22,7 @@ def read_manifest(directory: Path, wanted: dict[str, Any]) -> dict[str, Any] | N
     if not path.exists():
         return None
     stored: dict[str, Any] = json.loads(path.read_text())
+    stored.setdefault("entries", {})  # replays from before agents kept any
     wanted = {"format": FORMAT, **wanted}
     compared = {key: stored.get(key) for key in wanted}
     if compared != wanted:
@@ -50,6 +51,6 @@ def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 
 
 def _flat(manifest: dict[str, Any]) -> dict[str, str]:
-    rows = manifest.get("rows", {})
-    sizes = {key: str(value) for key, value in manifest.items() if key != "rows"}
+    rows = {**manifest.get("rows", {}), **manifest.get("entries", {})}
+    sizes = {key: str(v) for key, v in manifest.items() if key not in ("rows", "entries")}
     return sizes | {key: f"{np.dtype(row['dtype'])} {row['shape']}" for key, row in rows.items()}

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from wmrun.replay.errors import ReplayError
 
@@ -43,8 +44,8 @@ class RowFile:
         if self._waiting == self._chunk.shape[1]:
             self._write_chunk()
 
-    def append(self, rows: np.ndarray) -> None:
-        """Add `rows[i]` to slot `i`."""
+    def append(self, rows: npt.ArrayLike) -> None:
+        """Add `rows[i]` to slot `i`, or the same row to all."""
         self._chunk[:, self._waiting] = rows
         self._waiting += 1
 
@@ -61,12 +62,22 @@ class RowFile:
             else:
                 self._read_pieces(int(slots[b]), int(starts[b]), out[b])
 
-    def put(self, slot: int, index: int, row: np.ndarray) -> None:
-        """Replace one row, `[1, ...]`."""
-        if index >= self._written:
-            self._chunk[slot, index - self._written] = row[0]
+    def put(self, slot: int, index: int, rows: np.ndarray) -> None:
+        """Replace rows `[T, ...]`, C-contiguous and of the file's dtype, from `index` on."""
+        on_disk = min(len(rows), max(0, self._written - index))
+        for part, place in self._pieces(index, rows[:on_disk]):
+            self._write(slot, place, part)
+        if on_disk < len(rows):
+            first = index + on_disk - self._written
+            self._chunk[slot, first : first + len(rows) - on_disk] = rows[on_disk:]
+
+    def put_newest(self, rows: np.ndarray) -> None:
+        """Replace the newest row of every slot, `[N, ...]`."""
+        if self._waiting:
+            self._chunk[:, self._waiting - 1] = rows
         else:
-            self._write(slot, index, row)
+            for slot, row in enumerate(np.ascontiguousarray(rows, self._chunk.dtype)):
+                self.put(slot, self._written - 1, row[None])
 
     def seek(self, index: int) -> None:
         """Forget rows from `index` on, and those that wait: the next row gets this index."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,11 @@ from wmrun.replay.errors import ReplayError
 
 RowSpec = dict[str, tuple[tuple[int, ...], npt.DTypeLike]]
 """Shape and dtype of every key of a row."""
+
+EntrySpec = Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]]
+"""Shape and dtype of everything that an agent keeps with a row."""
+
+_Normal = dict[str, tuple[tuple[int, ...], np.dtype]]
 
 LARGE_BYTES = 1024
 """Keys of at least this size have a file of their own and are read straight into the batch; smaller
@@ -59,11 +65,23 @@ def row_spec(obs: Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]], action_si
 
 
 class RowLayout:
-    """How the keys of a row are spread over files: large keys apart, all others in one record."""
+    """How the keys of a row are spread over files: large keys and entries apart, all others in one
+    record.
 
-    def __init__(self, spec: RowSpec) -> None:
-        keys = {k: (tuple(s), np.dtype(d)) for k, (s, d) in sorted(spec.items())}
+    Entries are what an agent keeps with a row and may write again. Raises `ReplayError` when one is
+    called like another part of the row.
+    """
+
+    def __init__(self, spec: RowSpec, entries: EntrySpec = MappingProxyType({})) -> None:
+        if taken := sorted(set(spec) & set(entries)):
+            raise ReplayError(
+                f"The agent keeps an entry called {taken[0]!r} with each replay row, and the rows "
+                f"hold something else under that name (they hold {', '.join(sorted(spec))}).",
+                hint="Rename the agent's entry, or the observation in the environment.",
+            )
+        keys = _normal(spec)
         self.keys = keys
+        self.entries = _normal(entries)
         self.large = {
             key: np.dtype((dtype, shape))
             for key, (shape, dtype) in keys.items()
@@ -75,12 +93,29 @@ class RowLayout:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row in all files."""
-        return self.record.itemsize + sum(dtype.itemsize for dtype in self.large.values())
+        apart = [*self.large.values(), *self.entry_dtypes.values()]
+        return self.record.itemsize + sum(dtype.itemsize for dtype in apart)
+
+    @property
+    def entry_dtypes(self) -> dict[str, np.dtype]:
+        """The dtype of a whole row of every entry."""
+        return {key: np.dtype((dtype, shape)) for key, (shape, dtype) in self.entries.items()}
 
     def empty_batch(self, batch_size: int, length: int) -> dict[str, np.ndarray]:
-        """Allocate an array `[B, T, ...]` for every key."""
-        return {k: np.empty((batch_size, length, *s), d) for k, (s, d) in self.keys.items()}
+        """Allocate an array `[B, T, ...]` for every key and entry."""
+        spec = {**self.keys, **self.entries}
+        return {k: np.empty((batch_size, length, *s), d) for k, (s, d) in spec.items()}
 
     def describe(self) -> dict[str, Any]:
-        """Return the keys as JSON: `{"image": {"shape": [64, 64, 3], "dtype": "|u1"}, ...}`."""
-        return {k: {"shape": list(s), "dtype": d.str} for k, (s, d) in self.keys.items()}
+        """Return keys and entries as JSON:
+        `{"rows": {"image": {"shape": [64, 64, 3], "dtype": "|u1"}, ...}, "entries": {...}}`.
+        """
+        return {"rows": _describe(self.keys), "entries": _describe(self.entries)}
+
+
+def _normal(spec: EntrySpec) -> _Normal:
+    return {key: (tuple(shape), np.dtype(dtype)) for key, (shape, dtype) in sorted(spec.items())}
+
+
+def _describe(keys: _Normal) -> dict[str, Any]:
+    return {key: {"shape": list(s), "dtype": d.str} for key, (s, d) in keys.items()}

@@ -1,72 +1,115 @@
-"""Batches of windows, drawn uniformly from a replay."""
+"""Batches of sequences, drawn from a replay."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wmrun.replay.errors import ReplayTooShort
 from wmrun.replay.storage import Replay
+from wmrun.replay.windows import OnlineWindows, Places, WindowSource
 
 
-class UniformSampler:
-    """Draws `batch_size` windows of `batch_length` rows, every window of every slot equally likely.
+class Batch(NamedTuple):
+    """Sequences of rows, and where the replay has them."""
 
-    Windows may cross episodes, as in DreamerV3 (core/replay.py); the agent resets its state where
-    `is_first` is set. Raises `ReplayTooShort` when no slot can ever hold a window.
+    arrays: dict[str, np.ndarray]
+    """`[B, T, ...]` by key, rows of context included."""
+    slots: np.ndarray
+    """int64 `[B]`"""
+    starts: np.ndarray
+    """Index of each sequence's first row, int64 `[B]`."""
+
+
+class Sampler:
+    """Draws `batch_size` sequences from `source`; those of `online`, while there are any, first.
+
+    The first `context` rows of a sequence are not trained on. Without context every sequence begins
+    like an episode: `is_first[:, 0]` is true. Raises `ReplayTooShort` when no slot can ever hold a
+    sequence.
     """
 
-    def __init__(self, replay: Replay, *, batch_size: int, batch_length: int, seed: int) -> None:
-        if batch_length > replay.slot_capacity:
-            raise ReplayTooShort(
-                f"replay.batch_length {batch_length} is more than the {replay.slot_capacity} rows "
-                f"that each of {replay.num_envs} env slots can hold.",
-                hint=f"Set replay.capacity to at least {batch_length * replay.num_envs}.",
-            )
+    def __init__(
+        self,
+        replay: Replay,
+        source: WindowSource,
+        *,
+        batch_size: int,
+        seed: int,
+        context: int = 0,
+        online: OnlineWindows | None = None,
+    ) -> None:
+        _check_capacity(replay, source, context)
         self._replay = replay
-        self._batch_length = batch_length
-        self._batches = [replay.empty_batch(batch_size, batch_length) for _ in range(2)]
+        self._source = source
+        self._online = online
+        self._context = context
+        self._batches = [replay.empty_batch(batch_size, source.window) for _ in range(2)]
         self._rng = np.random.default_rng(seed)
 
     @property
     def ready(self) -> bool:
-        """Whether at least one window can be drawn."""
-        return self._replay.num_windows(self._batch_length) > 0
+        """Whether at least one sequence can be drawn."""
+        return self._source.ready
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether what was stored so far suggests that waiting until `ready` is in vain."""
+        return self._source.hopeless
+
+    def shortage(self) -> ReplayTooShort:
+        """Return why no sequence can be drawn now, with the setting that helps."""
+        return self._source.shortage()
 
     @property
     def rows_per_batch(self) -> int:
-        """Rows that one batch replays: B x T."""
-        return len(self._batches[0]["reward"]) * self._batch_length
+        """Rows that one batch replays, without context."""
+        return len(self._batches[0]["reward"]) * (self._source.window - self._context)
 
-    def sample(self) -> dict[str, np.ndarray]:
-        """Return a batch of arrays `[B, T, ...]` in the replay's dtypes, `is_first[:, 0]` true.
+    def sample(self) -> Batch:
+        """Return a batch in the replay's dtypes.
 
         The arrays are reused: they hold this batch until the second next call.
-        Raises `ReplayTooShort` while no window exists.
+        Raises `ReplayTooShort` while no sequence exists.
         """
-        replay, length = self._replay, self._batch_length
-        windows = replay.num_windows(length)
-        if windows == 0:
-            raise ReplayTooShort(
-                f"No window of {length} rows can be sampled yet: each of {replay.num_envs} env "
-                f"slots has {replay.stop - replay.start} rows.",
-                hint=f"Set run.prefill to at least {length * replay.num_envs} agent steps.",
-            )
+        if not self.ready:
+            raise self.shortage()
         self._batches.reverse()
-        batch = self._batches[0]
-        slots, offsets = divmod(
-            self._rng.integers(windows, size=len(batch["reward"])), windows // replay.num_envs
-        )
-        replay.read_into(batch, slots, replay.start + offsets)
-        batch["is_first"][:, 0] = True
-        return dict(batch)
+        arrays = self._batches[0]
+        slots, starts = self._places(len(arrays["reward"]))
+        self._replay.read_into(arrays, slots, starts)
+        if self._context == 0:
+            arrays["is_first"][:, 0] = True
+        return Batch(dict(arrays), slots, starts)
 
     def save(self) -> dict[str, Any]:
-        """Return the state of the random generator as JSON."""
-        return dict(self._rng.bit_generator.state)
+        """Return the random generator's state and what was replayed online, as JSON."""
+        online = None if self._online is None else self._online.save()
+        return {"random": dict(self._rng.bit_generator.state), "online": online}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Continue the stream of draws from where `save` was called."""
-        self._rng.bit_generator.state = dict(state)
+        """Continue the stream of draws from where `save` was called, after `Replay.load`."""
+        self._source.restart()
+        self._rng.bit_generator.state = dict(state["random"])
+        if self._online is not None and state["online"] is not None:
+            self._online.load(state["online"])
+
+    def _places(self, count: int) -> Places:
+        if self._online is None:
+            return self._source.draw(count, self._rng)
+        new = self._online.take(count)
+        drawn = self._source.draw(count - len(new.slots), self._rng)
+        return Places(*map(np.concatenate, zip(new, drawn, strict=True)))
+
+
+def _check_capacity(replay: Replay, source: WindowSource, context: int) -> None:
+    if source.rows_needed <= replay.slot_capacity:
+        return
+    rows = f", with {context} rows of context," if context else ""
+    raise ReplayTooShort(
+        f"replay.batch_length {source.window - context}{rows} needs {source.rows_needed} rows of "
+        f"one env slot; each of {replay.num_envs} can hold {replay.slot_capacity}.",
+        hint=f"Set replay.capacity to at least {source.rows_needed * replay.num_envs}.",
+    )

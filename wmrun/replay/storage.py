@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +14,7 @@ from wmrun.replay.errors import ReplayError
 from wmrun.replay.manifest import read_manifest, write_manifest
 from wmrun.replay.marks import Marks
 from wmrun.replay.rowfile import RowFile
-from wmrun.replay.rows import RowLayout, Rows, RowSpec
+from wmrun.replay.rows import EntrySpec, RowLayout, Rows, RowSpec
 
 
 class Replay:
@@ -29,19 +29,30 @@ class Replay:
     stay on disk beyond the capacity: a checkpoint at most that old is restored with every row it
     had. Without it, rows overwritten after the checkpoint are missing from the restored replay.
 
+    `entries` are values that the agent keeps with each row and may write again, such as its latent
+    state. They are zero until they are written, and are not part of a checkpoint: after `load` they
+    are what was written last, so a killed run's rows may have entries newer than its checkpoint.
+
     Raises `ReplayError` when the directory holds a replay of other rows or of another size. Only
     one `Replay` may have a directory open.
     """
 
     def __init__(
-        self, directory: Path, spec: RowSpec, *, capacity: int, num_envs: int, spare: int = 0
+        self,
+        directory: Path,
+        spec: RowSpec,
+        *,
+        capacity: int,
+        num_envs: int,
+        spare: int = 0,
+        entries: EntrySpec = MappingProxyType({}),
     ) -> None:
         if capacity < num_envs:
             raise ReplayError(f"replay.capacity {capacity} is less than env.num_envs {num_envs}.")
         self.directory = directory
         self.num_envs = num_envs
         self.slot_capacity = capacity // num_envs
-        self._layout = RowLayout(spec)
+        self._layout = RowLayout(spec, entries)
         self._stride = _stride(self.slot_capacity)
         self._stop = 0
         self._floor = 0
@@ -50,9 +61,17 @@ class Replay:
         self._open(_ring_rows(capacity, num_envs, spare), capacity)
 
     @staticmethod
-    def projected_bytes(spec: RowSpec, capacity: int, *, num_envs: int = 1, spare: int = 0) -> int:
+    def projected_bytes(
+        spec: RowSpec,
+        capacity: int,
+        *,
+        num_envs: int = 1,
+        spare: int = 0,
+        entries: EntrySpec = MappingProxyType({}),
+    ) -> int:
         """Return the bytes on disk when all slots are full."""
-        return _ring_rows(capacity, num_envs, spare) * num_envs * RowLayout(spec).row_bytes
+        row_bytes = RowLayout(spec, entries).row_bytes
+        return _ring_rows(capacity, num_envs, spare) * num_envs * row_bytes
 
     @property
     def start(self) -> int:
@@ -101,7 +120,40 @@ class Replay:
         self._records.append(records)
         for key, file in self._large.items():
             file.append(values[key])
+        for file in self._entries.values():
+            file.append(0)
         self._stop += 1
+
+    def write(
+        self, slots: np.ndarray, starts: np.ndarray, entries: Mapping[str, np.ndarray]
+    ) -> None:
+        """Overwrite entries `[B, T, ...]` of the rows from `starts[b]` on of slot `slots[b]`.
+
+        Rows that are gone are skipped. Where windows overlap, the last one in the batch stays.
+        Raises `ReplayError` when the disk is full, `ValueError` when a value does not fit the spec.
+        """
+        self._begin()
+        for key, values in entries.items():
+            length = values.shape[1] if values.ndim > 1 else 0
+            dtype = self._check_entry(key, values, (len(slots), length))
+            values = np.ascontiguousarray(values, dtype)
+            first = np.clip(self.start - starts, 0, length).tolist()
+            stop = np.clip(self._stop - starts, 0, length).tolist()
+            for b, (slot, start) in enumerate(zip(slots.tolist(), starts.tolist(), strict=True)):
+                rows = values[b, first[b] : stop[b]]
+                self._entries[key].put(slot, start + first[b], rows)
+
+    def write_newest(self, entries: Mapping[str, np.ndarray]) -> None:
+        """Overwrite entries `[N, ...]` of the newest row of every slot.
+
+        Raises as `write` does, and `ReplayError` when there is no row.
+        """
+        if entries and self._stop == self.start:
+            raise ReplayError("Entries were written to a replay that has no rows.")
+        self._begin()
+        for key, values in entries.items():
+            self._check_entry(key, values, (self.num_envs,))
+            self._entries[key].put_newest(values)
 
     def read(self, slots: np.ndarray, starts: np.ndarray, length: int) -> dict[str, np.ndarray]:
         """Return `length` rows from `starts[b]` on of slot `slots[b]`, as arrays `[B, T, ...]`."""
@@ -118,14 +170,23 @@ class Replay:
         inside = (starts >= self.start) & (starts + length <= self._stop)
         assert inside.all(), f"{starts[~inside]} + {length} outside {self.start}..{self._stop}"
         records = np.empty((batch_size, length), self._layout.record)
-        for key, file in self._large.items():
+        for key, file in (*self._large.items(), *self._entries.items()):
             file.read(slots, starts, out[key])
         self._records.read(slots, starts, records)
         for key in records.dtype.names or ():
             out[key][...] = records[key]
 
+    def read_ends(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return `is_first` and `is_last` of rows `start` to `stop` of every slot, `[N, T]`."""
+        assert self.start <= start <= stop <= self._stop, f"{start}..{stop}"
+        self._begin()
+        slots = np.arange(self.num_envs)
+        records = np.empty((self.num_envs, stop - start), self._layout.record)
+        self._records.read(slots, np.full(self.num_envs, start), records)
+        return records["is_first"], records["is_last"]
+
     def empty_batch(self, batch_size: int, length: int) -> dict[str, np.ndarray]:
-        """Allocate what `read_into` fills: an array `[B, T, ...]` for every key."""
+        """Allocate what `read_into` fills: an array `[B, T, ...]` for every key and entry."""
         return self._layout.empty_batch(batch_size, length)
 
     def save(self) -> dict[str, Any]:
@@ -181,7 +242,7 @@ class Replay:
         self.close()
 
     def _open(self, ring_rows: int, capacity: int) -> None:
-        wanted = {"capacity": capacity, "num_envs": self.num_envs, "rows": self._layout.describe()}
+        wanted = {"capacity": capacity, "num_envs": self.num_envs, **self._layout.describe()}
         self.directory.mkdir(parents=True, exist_ok=True)
         stored = read_manifest(self.directory, wanted)
         # A resumed run may checkpoint at another interval and want another `spare`: the rings stay.
@@ -196,7 +257,11 @@ class Replay:
             key: rowfile(f"large_{quote(key, safe='')}", dtype)
             for key, dtype in self._layout.large.items()
         }
-        self._files = (self._records, *self._large.values())
+        self._entries = {
+            key: rowfile(f"entry_{quote(key, safe='')}", dtype)
+            for key, dtype in self._layout.entry_dtypes.items()
+        }
+        self._files = (self._records, *self._large.values(), *self._entries.values())
         self._marks = Marks(self.directory / "marks.bin")
         if not stored:
             write_manifest(self.directory, {**wanted, "ring_rows": ring_rows})
@@ -205,13 +270,16 @@ class Replay:
         if values.keys() != self._layout.keys.keys():
             raise ValueError(f"rows hold {sorted(values)}, the replay {sorted(self._layout.keys)}")
         for key, (shape, dtype) in self._layout.keys.items():
-            value = values[key]
-            fits = value.shape == (self.num_envs, *shape)
-            if not fits or not np.can_cast(value.dtype, dtype, "same_kind"):
-                raise ValueError(
-                    f"{key!r} is {value.dtype} {value.shape}, expected {dtype} "
-                    f"{(self.num_envs, *shape)}"
-                )
+            _check_value(key, values[key], (self.num_envs, *shape), dtype)
+
+    def _check_entry(self, key: str, values: np.ndarray, axes: tuple[int, ...]) -> np.dtype:
+        """Return the dtype of the entry `key` after checking that `values` fit it."""
+        if key not in self._layout.entries:
+            kept = ", ".join(self._layout.entries) or "none"
+            raise ValueError(f"the replay keeps no entry {key!r}; its entries: {kept}")
+        shape, dtype = self._layout.entries[key]
+        _check_value(key, values, (*axes, *shape), dtype)
+        return dtype
 
     def _begin(self) -> None:
         """Take back, once, what an abandoned continuation did beyond the rows that were loaded."""
@@ -242,6 +310,11 @@ class Replay:
         record = np.empty((1, 1), self._layout.record)
         self._records.read(np.array([slot]), np.array([self._stop - 1]), record)
         return record[0]
+
+
+def _check_value(key: str, value: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if value.shape != shape or not np.can_cast(value.dtype, dtype, "same_kind"):
+        raise ValueError(f"{key!r} is {value.dtype} {value.shape}, expected {dtype} {shape}")
 
 
 def _stride(slot_capacity: int) -> int:

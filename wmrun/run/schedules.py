@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class Every:
     """Fires once each time a growing step count passes a multiple of `interval` (0: never)."""
@@ -27,17 +30,19 @@ class Every:
 class TrainRatio:
     """Turns agent steps into updates so that `ratio` rows are replayed for each agent step.
 
-    The unpaid part of an update is carried over, also through a checkpoint, so the achieved ratio
-    does not drift.
+    Nothing is due until `burst` updates are owed; then all of them are. What is unpaid is carried
+    over, also through a checkpoint, so the achieved ratio does not drift.
     """
 
-    def __init__(self, ratio: float, rows_per_update: int) -> None:
+    def __init__(self, ratio: float, rows_per_update: int, *, burst: int = 1) -> None:
         self.updates_per_step = ratio / rows_per_update
+        self._burst = burst
         self._owed = 0.0
+        self._paying = False
 
     @property
     def update_due(self) -> bool:
-        return self._owed >= 1.0 - 1e-9
+        return self._owed >= (1 if self._paying else self._burst) - 1e-9
 
     def earn(self, agent_steps: int) -> None:
         """Owe the updates for this many more policy decisions."""
@@ -46,9 +51,11 @@ class TrainRatio:
     def pay(self) -> None:
         """Note one update as done."""
         self._owed -= 1.0
+        self._paying = True
+        self._paying = self.update_due
 
-    def save(self) -> float:
-        return self._owed
+    def save(self) -> dict[str, Any]:
+        return {"owed": self._owed, "paying": self._paying}
 
-    def load(self, state: float) -> None:
-        self._owed = float(state)
+    def load(self, state: Mapping[str, Any]) -> None:
+        self._owed, self._paying = state["owed"], state["paying"]

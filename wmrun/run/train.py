@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from wmrun.agents.base import Agent, Metrics
+from wmrun.agents.base import Agent, Entries, Metrics
 from wmrun.config.schema import RunConfig
 from wmrun.envs.driver import Driver, Transitions
 from wmrun.errors import TrainingDiverged
-from wmrun.replay.sampler import UniformSampler
+from wmrun.replay.sampler import Batch, Sampler
 from wmrun.replay.storage import Replay
 from wmrun.run.checkpoint import Checkpoint, CheckpointStore
 from wmrun.run.episodes import EpisodeMeter
@@ -30,6 +30,9 @@ from wmrun.run.tracker import Counters, Tracker
 
 _SHOWN = ("loss/model", "loss/actor")
 """Metrics that stay in view while training."""
+_ACTS = {"random": "random actions", "policy": "the policy"}
+_PATIENCE = 10_000
+"""Agent steps of each slot, after the prefill, within which sequences should have come up."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class TrainingParts:
     save_envs: Callable[[], dict[str, int]]
     """Returns what the environments of a resumed run need to know."""
     replay: Replay
-    sampler: UniformSampler
+    sampler: Sampler
     evaluate: Callable[[Counters], Evaluation | None]
     """Plays evaluation episodes on a session of their own; None when a signal cut it short."""
     tracker: Tracker
@@ -62,7 +65,9 @@ class Trainer:
         self.parts = parts
         self.counters = Counters(env_steps=0, agent_steps=0, updates=0)
         self._action_repeat = action_repeat
-        self._ratio = TrainRatio(settings.train_ratio, parts.sampler.rows_per_batch)
+        self._ratio = TrainRatio(
+            settings.train_ratio, parts.sampler.rows_per_batch, burst=settings.update_burst
+        )
         self._evaluate_now = Every(settings.eval_every)
         self._checkpoint_now = Every(settings.checkpoint_every)
         self._log_now = Every(settings.log_every)
@@ -71,6 +76,8 @@ class Trainer:
         self._means = MetricMeans()
         self._speed_mark = (time.monotonic(), self.counters)
         self._resumed = False
+        self._prefilled = False
+        self._explained_waiting = False
         self._evaluated_at = -1
         self._last_score = -math.inf
 
@@ -96,7 +103,7 @@ class Trainer:
         self.parts.agent.load(checkpoint.tensors("agent"))
         self.parts.replay.load(state["replay"])
         self.parts.sampler.load(state["sampler"])
-        self._ratio.load(state["train_ratio_debt"])
+        self._ratio.load(state["train_ratio"])
         self._evaluate_now.load(state["next_evaluation"])
         self._checkpoint_now.load(state["next_checkpoint"])
         self._log_now.load(state["next_log"])
@@ -104,6 +111,7 @@ class Trainer:
         self.counters = Counters(**state["counters"])
         self._speed_mark = (time.monotonic(), self.counters)
         self._resumed = True
+        self._prefilled = self.counters.updates > 0
         load_global_generators(checkpoint.tensors("generators"))
         self.parts.checkpoints.drop_after(checkpoint)
         self.parts.progress.advance(self.counters)
@@ -116,7 +124,7 @@ class Trainer:
             "envs": self.parts.save_envs(),
             "replay": self.parts.replay.save(),
             "sampler": self.parts.sampler.save(),
-            "train_ratio_debt": self._ratio.save(),
+            "train_ratio": self._ratio.save(),
             "next_evaluation": self._evaluate_now.save(),
             "next_checkpoint": self._checkpoint_now.save(),
             "next_log": self._log_now.save(),
@@ -126,18 +134,20 @@ class Trainer:
         return self.parts.checkpoints.write(self.counters.env_steps, tensors, state)
 
     def _loop(self) -> None:
-        parts, settings = self.parts, self.settings
+        parts, settings, by = self.parts, self.settings, self.settings.prefill_with
         parts.progress.phase("resetting environments")
         rows = self._store(self._first_rows())
         carry = parts.agent.initial_carry(parts.driver.num_envs)
         while not (self._complete or self._stopping):
-            if self._prefilling:
-                parts.progress.phase("prefilling with random actions")
+            prefilling = self._prefilling
+            if not prefilling:
+                self._pretrain()
+            parts.progress.phase(f"prefilling with {_ACTS[by]}" if prefilling else "training")
+            if prefilling and by == "random":
                 action = parts.driver.adapter.random(self._random, parts.driver.num_envs)
             else:
-                self._pretrain()
-                parts.progress.phase("training")
                 action, carry = parts.agent.act(rows.obs, rows.is_first, carry, "train")
+                parts.replay.write_newest(parts.agent.entries(carry))
             parts.driver.step_begin(action)
             self._pay_updates()  # while the environments step in their own process
             rows = self._store(parts.driver.step_end())
@@ -159,8 +169,11 @@ class Trainer:
 
     @property
     def _prefilling(self) -> bool:
-        enough = self.counters.agent_steps >= self.settings.prefill
-        return not (enough and self.parts.sampler.ready)
+        """Whether there was never enough in the replay to begin learning."""
+        if not self._prefilled:
+            enough = self.counters.agent_steps >= self.settings.prefill
+            self._prefilled = enough and self.parts.sampler.ready
+        return not self._prefilled
 
     def _first_rows(self) -> Transitions:
         """Reset every slot; after a resume the episodes that the stop cut open end as truncated."""
@@ -178,7 +191,7 @@ class Trainer:
         for failure in rows.errors:
             self.parts.progress.say(f"training: {failure}")
         decisions = int((~rows.is_first).sum())
-        if not self._prefilling:
+        if not self._prefilling and self.parts.sampler.ready:
             self._ratio.earn(decisions)
         self._count(agent_steps=decisions, env_steps=decisions * self._action_repeat)
         return rows
@@ -190,25 +203,29 @@ class Trainer:
             self._update()
 
     def _pay_updates(self) -> None:
-        while self._ratio.update_due and not self._stopping:
+        while self._ratio.update_due and self.parts.sampler.ready and not self._stopping:
             self._update()
             self._ratio.pay()
 
     def _update(self) -> None:
         batch = self.parts.sampler.sample()
         try:
-            metrics = self.parts.agent.update(batch).metrics
+            update = self.parts.agent.update(batch.arrays)
         except TrainingDiverged as error:
             raise self._with_saved_batch(error, batch) from error
-        self._means.add(metrics)
+        self._write_back(batch, update.entries)
+        self._means.add(update.metrics)
         self._count(updates=1)
 
-    def _with_saved_batch(
-        self, error: TrainingDiverged, batch: dict[str, np.ndarray]
-    ) -> TrainingDiverged:
+    def _write_back(self, batch: Batch, entries: Entries) -> None:
+        """Put what the update knows of the rows that it trained on in the place of older values."""
+        trained = batch.starts + self.parts.agent.replay_context
+        self.parts.replay.write(batch.slots, trained, entries)
+
+    def _with_saved_batch(self, error: TrainingDiverged, batch: Batch) -> TrainingDiverged:
         self.parts.diverged_dir.mkdir(parents=True, exist_ok=True)
         file = self.parts.diverged_dir / f"batch_update_{self.counters.updates}.npz"
-        np.savez_compressed(file, **batch)  # type: ignore[arg-type]
+        np.savez_compressed(file, **batch.arrays)  # type: ignore[arg-type]
         return TrainingDiverged(
             f"{error.message} at update {self.counters.updates} "
             f"(env step {self.counters.env_steps:,})",
@@ -220,12 +237,23 @@ class Trainer:
         """Log, evaluate and checkpoint where their intervals say so."""
         if self._log_now(self.counters.env_steps):
             self._log()
+        self._explain_waiting()
         if self._prefilling or self._stopping:
             return
         if self._evaluate_now(self.counters.env_steps):
             self._evaluate()
         if self._checkpoint_now(self.counters.env_steps):
             self.checkpoint()
+
+    def _explain_waiting(self) -> None:
+        """Say once why nothing is learnt although the prefill is done, if that may stay so."""
+        steps, sampler = self.counters.agent_steps, self.parts.sampler
+        waited = steps - self.settings.prefill
+        if self._explained_waiting or waited < 0 or sampler.ready:
+            return
+        if sampler.hopeless or waited >= _PATIENCE * self.parts.driver.num_envs:
+            self._explained_waiting = True
+            self.parts.progress.say(f"no updates at {steps:,} agent steps: {sampler.shortage()}")
 
     def _log(self) -> None:
         metrics = {**self._means.take(), **self._speeds(), **self._replay_metrics()}
