@@ -109,3 +109,18 @@ class SlowCopy:
         """Copy if it is time, given how often this was called before."""
         if calls_before % self._every == 0:
             torch._foreach_copy_(list(self._slow.parameters()), list(self._live.parameters()))
+
+
+class SlowAverage:
+    """Moves `slow` towards `live` by `rate` per update (V3 utils.py:94-127); begins as a copy."""
+
+    def __init__(self, live: nn.Module, slow: nn.Module, *, rate: float) -> None:
+        self._live, self._slow, self._rate = live, slow, rate
+        slow.requires_grad_(False)
+        slow.load_state_dict(live.state_dict())
+
+    @torch.no_grad()
+    def update(self) -> None:
+        torch._foreach_lerp_(
+            list(self._slow.parameters()), list(self._live.parameters()), self._rate
+        )

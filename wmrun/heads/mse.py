@@ -6,8 +6,8 @@ from torch import Tensor
 
 from wmrun.heads.base import Head
 from wmrun.nn.distributions import UnitNormal
-from wmrun.nn.layers import MLP, Activation, Dense, Norm
-from wmrun.registry.ranges import NonNegativeInt, PositiveInt
+from wmrun.nn.layers import MLP, Activation, Dense, Norm, width
+from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, Width
 
 
 class MseHead(Head):
@@ -18,6 +18,7 @@ class MseHead(Head):
         units: units of each hidden layer.
         act: activation of the hidden layers.
         norm: normalisation of the hidden layers.
+        out_scale: factor on the initial kernel of the output layer.
     """
 
     def __init__(
@@ -25,13 +26,14 @@ class MseHead(Head):
         feat_size: int,
         *,
         layers: NonNegativeInt = 4,
-        units: PositiveInt = 400,
+        units: Width = 400,
         act: Activation = "elu",
         norm: Norm = "none",
+        out_scale: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
-        self.mlp = MLP(feat_size, layers=layers, units=units, act=act, norm=norm)
-        self.out = Dense(self.mlp.out_size, 1)
+        self.mlp = MLP(feat_size, layers=layers, units=width(units, "units"), act=act, norm=norm)
+        self.out = Dense(self.mlp.out_size, 1, out_scale=out_scale)
 
     def forward(self, feat: Tensor) -> UnitNormal:
         return UnitNormal(self.out(self.mlp(feat)).squeeze(-1), event_dims=0)

@@ -1,4 +1,4 @@
-"""The categorical latent of Dreamer V2."""
+"""The categorical latent of Dreamer V2 and V3."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from wmrun.latents.base import Latent
-from wmrun.nn.distributions import OneHot
-from wmrun.registry.ranges import PositiveInt
+from wmrun.nn.distributions import OneHot, mixed_probs, sample_one_hot
+from wmrun.nn.layers import width
+from wmrun.registry.ranges import PositiveInt, Share, Width
 
 
 class CategoricalLatent(Latent):
@@ -18,10 +19,16 @@ class CategoricalLatent(Latent):
     Args:
         groups: number of variables (S).
         classes: number of classes of each variable (K).
+        unimix: share of the uniform distribution in every variable: samples, divergences, entropies
+            and gradients are those of the mixture (V3 3.2).
     """
 
-    def __init__(self, *, groups: PositiveInt = 32, classes: PositiveInt = 32) -> None:
+    def __init__(
+        self, *, groups: PositiveInt = 32, classes: Width = 32, unimix: Share = 0.0
+    ) -> None:
+        classes = width(classes, "classes")
         self._shape = (groups, classes)
+        self._unimix = unimix
         self.stats_size = self.flat_size = groups * classes
         self.packed_size, self.packed_dtype = groups, "uint8" if classes <= 256 else "int32"
 
@@ -37,16 +44,24 @@ class CategoricalLatent(Latent):
         return torch.rand(size, generator=generator, device=generator.device)
 
     def sample(self, stats: Tensor, noise: Tensor) -> Tensor:
-        return self._variables(stats).sample(noise).flatten(-2)
+        return sample_one_hot(self.probs(stats), noise).flatten(-2)
 
     def mode(self, stats: Tensor) -> Tensor:
-        return self._variables(stats).mode.flatten(-2)
+        return OneHot(stats.unflatten(-1, self._shape)).mode.flatten(-2)
 
     def kl(self, stats: Tensor, other: Tensor) -> Tensor:
-        return self._variables(stats).kl(self._variables(other)).sum(-1)
+        log_probs = self._log_probs(stats)
+        return (log_probs.exp() * (log_probs - self._log_probs(other))).sum((-1, -2))
 
     def entropy(self, stats: Tensor) -> Tensor:
-        return self._variables(stats).entropy().sum(-1)
+        log_probs = self._log_probs(stats)
+        return -(log_probs.exp() * log_probs).sum((-1, -2))
 
-    def _variables(self, stats: Tensor) -> OneHot:
-        return OneHot(stats.unflatten(-1, self._shape))
+    def probs(self, stats: Tensor) -> Tensor:
+        """Return the probabilities `[..., S, K]` that statistics stand for."""
+        return mixed_probs(stats.unflatten(-1, self._shape), self._unimix)
+
+    def _log_probs(self, stats: Tensor) -> Tensor:
+        if self._unimix:
+            return self.probs(stats).log()
+        return stats.unflatten(-1, self._shape).log_softmax(-1)

@@ -52,10 +52,13 @@ class ImageStack:
         images = [self._image(key, obs) for key in self.keys]
         return images[0] if len(images) == 1 else torch.cat(images, -1)
 
+    def split(self, stacked: Tensor) -> dict[str, Tensor]:
+        """Return each image's part of `[..., H, W, C]`."""
+        return dict(zip(self.keys, stacked.split(self._split, -1), strict=True))
+
     def predictions(self, mean: Tensor) -> dict[str, UnitNormal]:
         """Return unit-variance normals over each image, given all means `[..., H, W, C]`."""
-        keyed = zip(self.keys, mean.split(self._split, -1), strict=True)
-        return {key: UnitNormal(part, event_dims=3) for key, part in keyed}
+        return {key: UnitNormal(part, event_dims=3) for key, part in self.split(mean).items()}
 
     def targets(self, obs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return each image in [-0.5, 0.5]."""

@@ -30,6 +30,7 @@ _TABLE = (
         ("forward",),
         {
             "cnn": "wmrun.encoders.cnn:CnnEncoder",
+            "cnn_v3": "wmrun.encoders.cnn_v3:CnnV3Encoder",
             "cnn_residual": "wmrun.encoders.cnn_residual:CnnResidualEncoder",
             "mlp": "wmrun.encoders.mlp:MlpEncoder",
             "multi": "wmrun.encoders.multi:MultiEncoder",
@@ -41,6 +42,7 @@ _TABLE = (
         ("forward", "targets"),
         {
             "cnn": "wmrun.decoders.cnn:CnnDecoder",
+            "cnn_v3": "wmrun.decoders.cnn_v3:CnnV3Decoder",
             "cnn_residual": "wmrun.decoders.cnn_residual:CnnResidualDecoder",
             "mlp": "wmrun.decoders.mlp:MlpDecoder",
             "multi": "wmrun.decoders.multi:MultiDecoder",
@@ -62,6 +64,7 @@ _TABLE = (
         {
             "gru": "wmrun.dynamics.gru:GruDynamics",
             "gru_layernorm": "wmrun.dynamics.gru_layernorm:GruLayerNormDynamics",
+            "gru_block": "wmrun.dynamics.gru_block:GruBlockDynamics",
         },
     ),
     Kind(
@@ -70,6 +73,7 @@ _TABLE = (
         ("forward",),
         {
             "mse": "wmrun.heads.mse:MseHead",
+            "two_hot": "wmrun.heads.two_hot:TwoHotHead",
             "bernoulli": "wmrun.heads.bernoulli:BernoulliHead",
         },
     ),
@@ -79,6 +83,7 @@ _TABLE = (
         ("forward", "noise"),
         {
             "tanh_normal": "wmrun.actors.tanh_normal:TanhNormalActor",
+            "bounded_normal": "wmrun.actors.bounded_normal:BoundedNormalActor",
             "truncated_normal": "wmrun.actors.truncated_normal:TruncatedNormalActor",
             "categorical": "wmrun.actors.categorical:CategoricalActor",
             "multi_categorical": "wmrun.actors.multi_categorical:MultiCategoricalActor",
@@ -92,6 +97,7 @@ _TABLE = (
         {
             "dreamer_v1": "wmrun.agents.dreamer_v1:DreamerV1",
             "dreamer_v2": "wmrun.agents.dreamer_v2:DreamerV2",
+            "dreamer_v3": "wmrun.agents.dreamer_v3:DreamerV3",
         },
     ),
     Kind(
