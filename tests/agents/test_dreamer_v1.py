@@ -33,10 +33,7 @@ def small_v1(act_space: Space = CONTINUOUS, *, seed: int = 0, **options: Any) ->
         "dynamics": {"type": "gru", "deter": 6},
         "reward_head": {"type": "mse", **MLP},
         "critic_head": {"type": "mse", **MLP},
-        "actor": {
-            "type": "categorical" if isinstance(act_space, Discrete) else "tanh_normal",
-            **MLP,
-        },
+        "actor": {"type": actor, **MLP},
         "imagine_horizon": 4,
     }
     return DreamerV1(VECTOR, act_space, device="cpu", **(defaults | options))

@@ -106,6 +106,25 @@ def test_truncated_normal_log_prob_of_given_actions() -> None:
     np.testing.assert_allclose(log_prob.detach(), data["tn.given_log_prob"], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("what", ["log_prob", "entropy"])
+def test_truncated_normal_log_prob_and_entropy_of_each_dimension(what: str) -> None:
+    data = archive("actor_dist")
+    loc, scale = (part.detach().unsqueeze(-1) for part in _truncated(data))
+    each = TruncatedNormal(loc, scale)
+    sample = data.tensor("tn.sample").unsqueeze(-1)
+    value = each.log_prob(sample) if what == "log_prob" else each.entropy()
+    np.testing.assert_allclose(value, data[f"tn.{what}_per_dim"], rtol=1e-5, atol=1e-5)
+
+
+def test_truncated_normal_samples_have_the_mean_of_the_distribution() -> None:
+    """Averaged over evenly spaced noise, in float64."""
+    data = archive("actor_dist")
+    noise = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
+    policy = TruncatedNormal(*(part.detach().double() for part in _truncated(data)))
+    mean = policy.sample(noise.reshape(-1, 1, 1)).mean(0)
+    close(mean, data["tn.mean"], 2e-5)
+
+
 def test_truncated_normal_actor_network() -> None:
     data = archive("actor_dist")
     actor = TruncatedNormalActor(32, ACTIONS, layers=4, units=16)
