@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,57 @@ def fill(replay: Replay, count: int) -> Stream:
         replay.append(rows)
         stream.append(rows)
     return stream
+
+
+@dataclass(frozen=True)
+class Episode:
+    slot: int
+    first: int
+    rows: int
+    cut: bool = False
+    """Whether it ends without `is_last`, and its slot is `broken` with the next row."""
+
+
+def episodes_of(*slots: list[int], cut: Iterable[tuple[int, int]] = ()) -> list[Episode]:
+    """Put episodes of these numbers of rows one after the other, a list for each slot.
+
+    Those whose (slot, position) is in `cut` are cut off.
+    """
+    cut, episodes = set(cut), []
+    for slot, lengths in enumerate(slots):
+        firsts = [sum(lengths[:number]) for number in range(len(lengths))]
+        for number, (first, rows) in enumerate(zip(firsts, lengths, strict=True)):
+            episodes.append(Episode(slot, first, rows, (slot, number) in cut))
+    return episodes
+
+
+def episode_rows(episodes: Iterable[Episode], index: int, num_envs: int) -> Transitions:
+    """Return the rows with this index; their rewards are `1000 * slot + index`."""
+    rows = transitions(index, num_envs)
+    rows.reward[:] = 1000 * np.arange(num_envs) + index
+    for flags in (rows.is_first, rows.is_last, rows.is_terminal):
+        flags[:] = False
+    broken = []
+    for episode in episodes:
+        rows.is_first[episode.slot] |= index == episode.first
+        rows.is_last[episode.slot] |= index == episode.first + episode.rows - 1 and not episode.cut
+        if episode.cut and index == episode.first + episode.rows:
+            broken.append(episode.slot)
+    return dataclasses.replace(rows, broken=tuple(broken))
+
+
+def play(replay: Replay, episodes: list[Episode], stop: int) -> None:
+    """Append rows with the episodes' flags, up to index `stop`."""
+    for index in range(replay.stop, stop):
+        replay.append(episode_rows(episodes, index, replay.num_envs))
+
+
+def places_of(rewards: np.ndarray) -> list[tuple[int, int]]:
+    """Return (slot, start) of every window `[B, T]` of rows that were played, in order of rows."""
+    slots, starts = divmod(rewards.astype(int), 1000)
+    assert (np.diff(starts) == 1).all(), "the rows of a window follow each other"
+    assert (slots == slots[:, :1]).all(), "a window stays in its slot"
+    return list(zip(slots[:, 0].tolist(), starts[:, 0].tolist(), strict=True))
 
 
 def assert_holds(replay: Replay, stream: Stream, length: int) -> None:
