@@ -142,11 +142,11 @@ def stoch(index: np.ndarray) -> Tensor:
     return one_hot(index).flatten(-2)
 
 
-def forced(logits: np.ndarray, index: np.ndarray) -> Tensor:
+def forced(logits: np.ndarray, index: np.ndarray, *, unimix: float = UNIMIX) -> Tensor:
     """Return the noise `[..., S, 1]` that makes the recorded classes of recorded logits."""
     wide = logits.astype(np.float64)
     odds = np.exp(wide - wide.max(-1, keepdims=True))
-    mixed = (1 - UNIMIX) * odds / odds.sum(-1, keepdims=True) + UNIMIX / CLASSES
+    mixed = (1 - unimix) * odds / odds.sum(-1, keepdims=True) + unimix / CLASSES
     return one_hot_noise(np.log(mixed), one_hot(index).numpy())
 
 
