@@ -141,7 +141,7 @@ def _record_critic_loss(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
         seen.update(returns=returns, weight=weight)
         return critic_loss(critic, feat, returns, weight)
 
-    monkeypatch.setattr("wmrun.agents.dreamer_v1.critic_loss", record)
+    monkeypatch.setattr("wmrun.agents.partwise.critic_loss", record)
     return seen
 
 

@@ -12,24 +12,21 @@ from annotated_types import Ge
 from torch import Tensor
 from wmrun_envserver.wire import spaces
 
-from wmrun.agents.actor_critic import ActorGradient, ActorObjective, SlowCopy, critic_loss
+from wmrun.agents.actor_critic import ActorGradient, ActorObjective
 from wmrun.agents.base import ObsSpace
-from wmrun.agents.dreamer import Dreamer, RewardTransform
+from wmrun.agents.dreamer import RewardTransform
 from wmrun.agents.exploration import exploration_noise
-from wmrun.agents.imagination import Trajectory, discount_weights, first_rows, frozen, imagine
 from wmrun.agents.networks import build_networks, check_loss_scales
-from wmrun.agents.phases import phase
+from wmrun.agents.partwise import PartwiseDreamer
 from wmrun.nn.divergence import BalancedKL, PlainKL
 from wmrun.nn.initializers import Init
 from wmrun.nn.layers import Activation, Norm
-from wmrun.nn.optimizer import Adam
-from wmrun.nn.returns import lambda_return
 from wmrun.registry import Component
 from wmrun.registry.ranges import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
 from wmrun.world_model import State
 
 
-class DreamerV1(Dreamer):
+class DreamerV1(PartwiseDreamer):
     """Learns a world model with Gaussian latents, and a policy by gradients through it.
 
     Defaults are those of the original for DeepMind Control from pixels.
@@ -75,6 +72,8 @@ class DreamerV1(Dreamer):
         adam_eps: Adam's epsilon, added before the bias correction.
         grad_clip: largest global norm of each gradient; 0 does not clip.
     """
+
+    _first_judged = 1
 
     def __init__(
         self,
@@ -122,10 +121,7 @@ class DreamerV1(Dreamer):
         adam_eps: PositiveFloat = 1e-7,
         grad_clip: NonNegativeFloat = 100.0,
     ) -> None:
-        self._horizon = imagine_horizon
-        self._return_lambda = return_lambda
         check_loss_scales(loss_scales, ["reward", "continue", *obs_space])
-        self._objective = ActorObjective(actor_grad, actor_entropy, actor_grad_mix)
         networks = build_networks(
             obs_space,
             act_space,
@@ -152,65 +148,29 @@ class DreamerV1(Dreamer):
         super().__init__(
             networks,
             device=torch.device(device),
+            objective=ActorObjective(actor_grad, actor_entropy, actor_grad_mix),
+            horizon=imagine_horizon,
             discount=discount,
+            return_lambda=return_lambda,
             loss_scales={"kl": kl_scale, "continue": 10.0, **loss_scales},
             reward_transform=reward_transform,
             exploration=exploration_noise(
                 act_space, amount=expl_noise, decay=expl_decay, minimum=expl_min
             ),
+            slow_critic_every=slow_critic_every,
+            lr={"model": model_lr, "actor": actor_lr, "critic": critic_lr},
+            adam_eps=adam_eps,
+            grad_clip=grad_clip,
+            weight_decay=0.0,
         )
-        self._slow_copy = (
-            None
-            if self.slow_critic is None or slow_critic_every is None
-            else SlowCopy(self.critic, self.slow_critic, every=slow_critic_every)
-        )
-        adam = {"eps": adam_eps, "clip": grad_clip, "weight_decay": 0.0}
-        self._model_adam = Adam(self.world_model.named_parameters(), lr=model_lr, **adam)
-        self._actor_adam = Adam(self.actor.named_parameters(), lr=actor_lr, **adam)
-        self._critic_adam = Adam(self.critic.named_parameters(), lr=critic_lr, **adam)
-
-    def _optimizers(self) -> dict[str, Adam]:
-        return {
-            "model_adam": self._model_adam,
-            "actor_adam": self._actor_adam,
-            "critic_adam": self._critic_adam,
-        }
 
     def _step(self, data: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Take every loss's gradient with the parameters as they are, then step on all of them."""
-        with phase("world_model"):
-            fit = self._fit(data)
-            model_loss = self._model_loss(fit)
-            model_gradients = self._model_adam.gradients(model_loss)
-        with phase("imagination"):
-            trajectory = imagine(
-                self.world_model,
-                self.actor,
-                self._starts(fit.observed.state.detach()),
-                self._horizon,
-                self._update_rng,
-                through_dynamics=self._objective.through_dynamics,
-            )
-        with phase("actor_critic"):
-            actor_loss, value_loss, metrics = self._behaviour_losses(trajectory)
-            actor_gradients = self._actor_adam.gradients(actor_loss)
-            critic_gradients = self._critic_adam.gradients(value_loss)
-        with phase("optimizer"):
-            model_norm = self._model_adam.apply(model_gradients, model_loss.detach())
-            actor_norm = self._actor_adam.apply(actor_gradients, actor_loss.detach())
-            critic_norm = self._critic_adam.apply(critic_gradients, value_loss.detach())
-            if self._slow_copy is not None:
-                self._slow_copy.update(self._updates)
-        return {
-            **self._fit_metrics(fit),
-            "loss/model": model_loss,
-            "loss/actor": actor_loss,
-            "loss/critic": value_loss,
-            "grad_norm/model": model_norm,
-            "grad_norm/actor": actor_norm,
-            "grad_norm/critic": critic_norm,
-            **metrics,
-        }, {}
+        """Take every gradient at the same parameters, then step on all of them."""
+        fit, model = self._explain(data)
+        actor, critic, metrics = self._behave(self._starts(fit.observed.state.detach()))
+        applied = self._apply(model, actor, critic)
+        self._copy_critic()
+        return {**self._fit_metrics(fit), **applied, **metrics}, {}
 
     def _starts(self, states: State) -> State:
         """Return the states `[B, T, ...]` to imagine from, as `[N, ...]`.
@@ -221,43 +181,3 @@ class DreamerV1(Dreamer):
         if self.world_model.continue_head is not None:
             states = State(states.deter[:, :-1], states.stoch[:, :-1])
         return states.flatten()
-
-    def _behaviour_losses(self, trajectory: Trajectory) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return the actor's and the critic's loss, and metrics of what was imagined.
-
-        The start states are no part of what is judged: returns are those of states 1..H-1, and the
-        value of state H ends them.
-        """
-        model, judge = self.world_model, self.slow_critic or self.critic
-        with frozen(model, judge), torch.set_grad_enabled(self._objective.through_dynamics):
-            reward = model.reward_head(trajectory.feat).mean[1:-1]
-            discount = self._imagined_discount(trajectory.feat)[1:-1]
-            value = judge(trajectory.feat).mean
-            returns = lambda_return(reward, discount, value[1:], self._return_lambda)
-        weight = discount_weights(discount.detach())
-        # A value contains the reward of its own state: the action chosen in state t is judged by
-        # the return of state t+1.
-        actor_loss, actor_metrics = self._objective.loss(
-            policy=first_rows(trajectory.policy, self._horizon - 1),
-            action=trajectory.action[:-1],
-            returns=returns,
-            baseline=value[:-2],
-            weight=weight,
-        )
-        value_loss, mean_value = critic_loss(self.critic, trajectory.feat[1:-1], returns, weight)
-        metrics = {
-            **actor_metrics,
-            "critic/value": mean_value,
-            "critic/target": returns.mean(),
-            "imagined/reward": reward.mean(),
-            "imagined/discount": discount.mean(),
-        }
-        if self.slow_critic is not None:
-            metrics["critic/slow_value"] = value.mean()
-        return actor_loss, value_loss, metrics
-
-    def _imagined_discount(self, feat: Tensor) -> Tensor:
-        """Return the discount `[H+1, N]` of what follows each state of `feat` `[H+1, N, F]`."""
-        if self.world_model.continue_head is None:
-            return torch.full(feat.shape[:-1], self._discount, device=feat.device)
-        return self.world_model.continue_head(feat).mean

@@ -12,29 +12,20 @@ from annotated_types import Ge, Lt
 from torch import Tensor
 from wmrun_envserver.wire import spaces
 
-from wmrun.agents.actor_critic import (
-    ActorGradient,
-    ActorObjective,
-    SlowCopy,
-    actor_gradient,
-    critic_loss,
-)
+from wmrun.agents.actor_critic import ActorGradient, ActorObjective, actor_gradient
 from wmrun.agents.base import ObsSpace
-from wmrun.agents.dreamer import Dreamer, RewardTransform
-from wmrun.agents.imagination import Trajectory, discount_weights, first_rows, frozen, imagine
+from wmrun.agents.dreamer import RewardTransform
+from wmrun.agents.exploration import exploration_noise
 from wmrun.agents.networks import build_networks, check_loss_scales
-from wmrun.agents.phases import phase
+from wmrun.agents.partwise import PartwiseDreamer
 from wmrun.nn.divergence import BalancedKL
 from wmrun.nn.initializers import Init
 from wmrun.nn.layers import Activation, Norm
-from wmrun.nn.optimizer import Adam
-from wmrun.nn.returns import lambda_return
 from wmrun.registry import Component
 from wmrun.registry.ranges import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
-from wmrun.world_model import State
 
 
-class DreamerV2(Dreamer):
+class DreamerV2(PartwiseDreamer):
     """Learns a world model with discrete latents and a policy inside it.
 
     Defaults are those of the original's `dmc_vision`.
@@ -72,6 +63,10 @@ class DreamerV2(Dreamer):
         actor_entropy: weight of the policy's entropy.
         slow_critic_every: updates between copies of the critic to the slow critic that makes the
             targets.
+        expl_noise: standard deviation of the noise on continuous actions, or share of discrete ones
+            that are random, in training.
+        expl_decay: agent steps in which this amount halves; 0 keeps it.
+        expl_min: amount that it does not fall below.
         model_lr: learning rate of the world model.
         actor_lr: learning rate of the actor.
         critic_lr: learning rate of the critic.
@@ -79,6 +74,8 @@ class DreamerV2(Dreamer):
         grad_clip: largest global norm of each gradient; 0 does not clip.
         weight_decay: share by which every parameter shrinks per update, whatever the learning rate.
     """
+
+    _first_judged = 0
 
     def __init__(
         self,
@@ -113,6 +110,9 @@ class DreamerV2(Dreamer):
         actor_grad_mix: UnitInterval = 0.1,
         actor_entropy: NonNegativeFloat = 1e-4,
         slow_critic_every: PositiveInt = 100,
+        expl_noise: NonNegativeFloat = 0.0,
+        expl_decay: NonNegativeFloat = 0.0,
+        expl_min: NonNegativeFloat = 0.0,
         model_lr: PositiveFloat = 3e-4,
         actor_lr: PositiveFloat = 8e-5,
         critic_lr: PositiveFloat = 8e-5,
@@ -120,12 +120,7 @@ class DreamerV2(Dreamer):
         grad_clip: NonNegativeFloat = 100.0,
         weight_decay: Annotated[float, Ge(0), Lt(1)] = 1e-6,
     ) -> None:
-        self._horizon = imagine_horizon
-        self._return_lambda = return_lambda
         check_loss_scales(loss_scales, ["reward", "continue", *obs_space])
-        self._objective = ActorObjective(
-            actor_gradient(actor_grad, act_space), actor_entropy, actor_grad_mix
-        )
         networks = build_networks(
             obs_space,
             act_space,
@@ -150,113 +145,30 @@ class DreamerV2(Dreamer):
         super().__init__(
             networks,
             device=torch.device(device),
+            objective=ActorObjective(
+                actor_gradient(actor_grad, act_space), actor_entropy, actor_grad_mix
+            ),
+            horizon=imagine_horizon,
             discount=discount,
+            return_lambda=return_lambda,
             loss_scales={"kl": kl_scale, **loss_scales},
             reward_transform=reward_transform,
+            exploration=exploration_noise(
+                act_space, amount=expl_noise, decay=expl_decay, minimum=expl_min
+            ),
+            slow_critic_every=slow_critic_every,
+            lr={"model": model_lr, "actor": actor_lr, "critic": critic_lr},
+            adam_eps=adam_eps,
+            grad_clip=grad_clip,
+            weight_decay=weight_decay,
         )
-        assert networks.slow_critic is not None
-        self._slow_critic = networks.slow_critic
-        self._slow_copy = SlowCopy(self.critic, self._slow_critic, every=slow_critic_every)
-        adam = {"eps": adam_eps, "clip": grad_clip, "weight_decay": weight_decay}
-        self._model_adam = Adam(self.world_model.named_parameters(), lr=model_lr, **adam)
-        self._actor_adam = Adam(self.actor.named_parameters(), lr=actor_lr, **adam)
-        self._critic_adam = Adam(self.critic.named_parameters(), lr=critic_lr, **adam)
-
-    def _optimizers(self) -> dict[str, Adam]:
-        return {
-            "model_adam": self._model_adam,
-            "actor_adam": self._actor_adam,
-            "critic_adam": self._critic_adam,
-        }
 
     def _step(self, data: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        metrics, start = self._update_model(data)
-        metrics |= self._update_behaviour(start, data["is_terminal"])
-        self._slow_copy.update(self._updates)
+        """Step on the world model, imagine with it as it is then, step on actor and critic."""
+        fit, model = self._explain(data)
+        metrics = {**self._fit_metrics(fit), **self._apply(model)}
+        start = fit.observed.state.detach().flatten()
+        actor, critic, imagined = self._behave(start, data["is_terminal"].flatten())
+        metrics |= self._apply(actor, critic) | imagined
+        self._copy_critic()
         return metrics, {}
-
-    def _update_model(self, data: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], State]:
-        """Take a step on the world model.
-
-        Returns metrics and the posterior states `[B·T, ...]` from before the step.
-        """
-        with phase("world_model"):
-            fit = self._fit(data)
-            loss = self._model_loss(fit)
-            gradients = self._model_adam.gradients(loss)
-        with phase("optimizer"):
-            norm = self._model_adam.apply(gradients, loss.detach())
-        metrics = {**self._fit_metrics(fit), "loss/model": loss, "grad_norm/model": norm}
-        return metrics, fit.observed.state.detach().flatten()
-
-    def _update_behaviour(self, start: State, is_terminal: Tensor) -> dict[str, Tensor]:
-        """Take a step on actor and critic, imagining from `start` with the model as it is now."""
-        with phase("imagination"):
-            trajectory = imagine(
-                self.world_model,
-                self.actor,
-                start,
-                self._horizon,
-                self._update_rng,
-                through_dynamics=self._objective.through_dynamics,
-            )
-        with phase("actor_critic"):
-            actor_loss, value_loss, metrics = self._behaviour_losses(trajectory, is_terminal)
-            actor_gradients = self._actor_adam.gradients(actor_loss)
-            critic_gradients = self._critic_adam.gradients(value_loss)
-        with phase("optimizer"):
-            actor_norm = self._actor_adam.apply(actor_gradients, actor_loss.detach())
-            critic_norm = self._critic_adam.apply(critic_gradients, value_loss.detach())
-        return {
-            "loss/actor": actor_loss,
-            "loss/critic": value_loss,
-            "grad_norm/actor": actor_norm,
-            "grad_norm/critic": critic_norm,
-            **metrics,
-        }
-
-    def _behaviour_losses(
-        self, trajectory: Trajectory, is_terminal: Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return the actor's and the critic's loss, and metrics of what was imagined."""
-        model = self.world_model
-        with (
-            frozen(model, self._slow_critic),
-            torch.set_grad_enabled(self._objective.through_dynamics),
-        ):
-            # Slicing what heads put out is cheaper, in the backward pass, than what they take.
-            reward = model.reward_head(trajectory.feat).mean[:-1]
-            discount = self._imagined_discount(trajectory.feat, is_terminal.flatten())[:-1]
-            value = self._slow_critic(trajectory.feat).mean
-            returns = lambda_return(reward, discount, value, self._return_lambda)
-        weight = discount_weights(discount.detach())
-        # A value contains the reward of its own state, so an action chosen in state t is judged by
-        # the return of state t+1, and the action chosen in the last state by nothing.
-        actor_loss, actor_metrics = self._objective.loss(
-            policy=first_rows(trajectory.policy, self._horizon - 1),
-            action=trajectory.action[:-1],
-            returns=returns[1:],
-            baseline=value[:-2],
-            weight=weight[:-1],
-        )
-        value_loss, mean_value = critic_loss(self.critic, trajectory.feat[:-1], returns, weight)
-        metrics = {
-            **actor_metrics,
-            "critic/value": mean_value,
-            "critic/slow_value": value.mean(),
-            "critic/target": returns.mean(),
-            "imagined/reward": reward.mean(),
-            "imagined/discount": discount.mean(),
-        }
-        return actor_loss, value_loss, metrics
-
-    def _imagined_discount(self, feat: Tensor, is_terminal: Tensor) -> Tensor:
-        """Return the discount `[H+1, N]` of what follows each state of `feat` `[H+1, N, F]`.
-
-        That of the start states is known from `is_terminal` `[N]` where the others are predicted.
-        """
-        if self.world_model.continue_head is None:
-            return torch.full(feat.shape[:-1], self._discount, device=feat.device)
-        predicted = self.world_model.continue_head(feat).mean
-        start = self._discount * (~is_terminal).to(predicted.dtype)
-        return torch.cat([start[None], predicted[1:]])
