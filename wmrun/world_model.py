@@ -87,6 +87,11 @@ class RSSM(nn.Module):
             like.new_zeros(n, self.dynamics.deter_size), like.new_zeros(n, self.latent.flat_size)
         )
 
+    def state(self, feat: Tensor) -> State:
+        """Return the state that `feat` `[..., F]` is made of."""
+        stoch, deter = feat.split([self.latent.flat_size, self.dynamics.deter_size], -1)
+        return State(deter, stoch)
+
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Draw the noise of samples of batch shape `shape`; for a sequence, time comes first."""
         return self.latent.noise(shape, generator)
@@ -127,19 +132,19 @@ class RSSM(nn.Module):
 
     def imagine(
         self, start: State, policy: Callable[[Tensor, int], Tensor], noise: Tensor
-    ) -> tuple[State, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Predict ahead of `start` `[N, ...]`, one step for each row of `noise`.
 
-        `policy(feat, step)` chooses the action `[N, A]` in a state. Returns the states `[H+1, N,
-        ...]` with the start first, and the actions `[H, N, A]`, of which action h leads from state
-        h to state h+1.
+        `policy(feat, step)` chooses the action `[N, A]` in a state. Returns the feats `[H+1, N, F]`
+        of the states, the start first, and the actions `[H, N, A]`, of which action h leads from
+        state h to state h+1.
         """
-        states, actions = [start], []
+        state, feats, actions = start, [start.feat], []
         for step, eps in enumerate(noise.unbind()):
-            actions.append(policy(states[-1].feat, step))
-            states.append(self.img_step(states[-1], actions[-1], eps))
-        deters, stochs = (torch.stack(parts) for parts in zip(*states, strict=True))
-        return State(deters, stochs), torch.stack(actions)
+            actions.append(policy(feats[-1], step))
+            state = self.img_step(state, actions[-1], eps)
+            feats.append(state.feat)
+        return torch.stack(feats), torch.stack(actions)
 
     def obs_step(
         self, state: State, action: Tensor, embed: Tensor, is_first: Tensor, noise: Tensor

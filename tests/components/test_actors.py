@@ -53,7 +53,7 @@ def test_truncated_normal_refuses_discrete_actions() -> None:
 
 
 def test_categorical_refuses_continuous_actions() -> None:
-    with pytest.raises(ComponentError, match=r"Set agent\.actor\.type: truncated_normal"):
+    with pytest.raises(ComponentError, match=r"Set agent\.actor\.type: auto"):
         CategoricalActor(3, Box((2,), low=-1, high=1))
 
 

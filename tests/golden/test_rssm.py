@@ -90,7 +90,8 @@ def test_feat_entropies_and_kl(data: Archive, rssm: RSSM) -> None:
 def test_imagine_with_given_actions(data: Archive, rssm: RSSM) -> None:
     actions = data.tensor("action").transpose(0, 1)
     noise = _noise(data, "imagine.").transpose(0, 1).contiguous()
-    states, taken = rssm.imagine(_prev(data), lambda feat, step: actions[step], noise)
+    feats, taken = rssm.imagine(_prev(data), lambda feat, step: actions[step], noise)
+    states = rssm.state(feats)
     assert torch.equal(taken, actions)
     close(states.deter[1:].transpose(0, 1), data["imagine.deter"], SCAN)
     close(states.stoch[1:].transpose(0, 1), _flat(data["imagine.stoch"]), SCAN)

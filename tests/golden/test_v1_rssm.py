@@ -86,7 +86,8 @@ def test_observe(data: Archive, rssm: RSSM, run: str) -> None:
 def test_imagine_with_given_actions(data: Archive, rssm: RSSM) -> None:
     actions = data.tensor("observe.action").transpose(0, 1)
     noise = shared(data["imagine.noise"])
-    states, _ = rssm.imagine(_prev(data), lambda feat, step: actions[step], noise)
+    feats, _ = rssm.imagine(_prev(data), lambda feat, step: actions[step], noise)
+    states = rssm.state(feats)
     deter = states.deter[1:].transpose(0, 1)
     close(deter, data["imagine.deter"], SCAN)
     close(states.stoch[1:].transpose(0, 1), data["imagine.stoch"], SCAN)

@@ -50,8 +50,7 @@ def imagine(
         return policies[-1].sample(action_noise[step])
 
     with frozen(world_model), torch.set_grad_enabled(through_dynamics):
-        states, actions = rssm.imagine(start, act, latent_noise)
-        feat = states.feat
+        feat, actions = rssm.imagine(start, act, latent_noise)
     # Without gradients through the steps it is faster to ask the actor once more for all of them.
     policy = _stack(policies) if through_dynamics else actor(feat[:-1])
     return Trajectory(feat, actions, policy)

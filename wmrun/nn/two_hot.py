@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,11 +22,12 @@ def symexp_bins(count: int) -> Tensor:
     return torch.cat([half, -half[:-1].flip(0)])
 
 
-class TwoHot(NamedTuple):
+class TwoHot:
     """A categorical over numbers: `logits` `[..., K]`, at the K `bins` in rising order."""
 
-    logits: Tensor
-    bins: Tensor
+    def __init__(self, logits: Tensor, bins: Tensor) -> None:
+        self.logits = logits
+        self.bins = bins
 
     @property
     def mean(self) -> Tensor:
@@ -36,7 +37,7 @@ class TwoHot(NamedTuple):
         where sums of numbers of 1e8 would leave rounding errors (V3 outs.py:273-330).
         """
         probs = self.logits.softmax(-1)
-        middle = (self.bins.shape[0] - 1) // 2
+        middle = self.bins.shape[0] // 2
         return (probs[..., middle + 1 :] - probs[..., :middle].flip(-1)) @ self.bins[middle + 1 :]
 
     def loss(self, target: Tensor) -> Tensor:
@@ -46,10 +47,13 @@ class TwoHot(NamedTuple):
         beyond the last bins belong to these.
         """
         target = target.detach()
-        last = self.bins.shape[0] - 1
-        above = torch.searchsorted(self.bins, target.contiguous()).clamp_(1, last)
+        above = torch.searchsorted(self.bins, target.contiguous()).clamp_(1, len(self.bins) - 1)
         low, high = self.bins[above - 1], self.bins[above]
         share = ((target - low) / (high - low)).clamp_(0, 1)
-        pair = torch.stack([above - 1, above], -1)
-        near = self.logits.gather(-1, pair)
-        return self.logits.logsumexp(-1) - torch.lerp(near[..., 0], near[..., 1], share)
+        near = self._log_probs.gather(-1, torch.stack([above - 1, above], -1))
+        return -torch.lerp(near[..., 0], near[..., 1], share)
+
+    @cached_property
+    def _log_probs(self) -> Tensor:
+        # Kept, because a critic has a loss towards returns and one towards the slow critic.
+        return self.logits.log_softmax(-1)
