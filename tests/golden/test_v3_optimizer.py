@@ -33,7 +33,7 @@ def test_updates(data: Archive, setting: str) -> None:
     optimizer = _laprop(parameters, **SETTINGS[setting])
     for step in range(STEPS):
         before = [p.detach().clone() for p in parameters.values()]
-        optimizer.apply(_gradients(data, step))
+        optimizer.apply([gradient.double() for gradient in _gradients(data, step)])
         for (name, after), old in zip(parameters.items(), before, strict=True):
             update = data[f"{setting}/u/{name}"][step]
             np.testing.assert_allclose(

@@ -8,6 +8,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from wmrun.nn.optimizer import aligned_as
+
 SMALLEST_NORM: Final = 1e-3
 """A tensor's norm counts as at least this for clipping, so that zeros can start to move."""
 
@@ -35,12 +37,10 @@ class LaProp:
         named = dict(parameters)
         self._names = list(named)
         self._parameters: list[Tensor] = list(named.values())
-        self._sizes = [p.numel() for p in self._parameters]
         self._lr, self._warmup, self._agc, self._eps = lr, warmup, agc, eps
         self._beta1, self._beta2 = beta1, beta2
-        # One vector for all parameters: a handful of kernels per step instead of one per tensor.
-        self._momentum = torch.zeros(sum(self._sizes), device=self._parameters[0].device)
-        self._square = torch.zeros_like(self._momentum)
+        self._momentum = [torch.zeros_like(p) for p in self._parameters]
+        self._square = [torch.zeros_like(p) for p in self._parameters]
         self._steps = 0
 
     def step(self, loss: Tensor) -> Tensor:
@@ -56,25 +56,33 @@ class LaProp:
     @torch.no_grad()
     def apply(self, gradients: Iterable[Tensor], loss: Tensor | None = None) -> Tensor:
         """Step on `gradients`, given in the order of the parameters, as `step` does."""
-        gradients = list(gradients)
-        norms = torch.stack(torch._foreach_norm(gradients))
+        aligned = [aligned_as(p, g) for g, p in zip(gradients, self._parameters, strict=True)]
+        norms = torch.stack(torch._foreach_norm(aligned))
         norm = torch.linalg.vector_norm(norms)
         finite = torch.isfinite(norm if loss is None else norm + loss)
-        gradient = self._clipped(gradients, norms)
+        clipped = torch._foreach_mul(aligned, list(self._factors(norms)))
         self._steps += 1
-        square = torch.addcmul(
-            self._square * self._beta2, gradient, gradient, value=1 - self._beta2
+        # The momentum is what AdamW without a momentum of its own would make of a parameter that
+        # decays by beta1 and climbs: torch's fused kernel does it in one pass over memory, and
+        # changes nothing where found_inf is set, without a device sync.
+        torch._fused_adamw_(
+            self._momentum,
+            clipped,
+            clipped,
+            self._square,
+            [],
+            [torch.full((), float(self._steps), device=norm.device)] * len(clipped),
+            lr=1 - self._beta1,
+            beta1=0.0,
+            beta2=self._beta2,
+            weight_decay=1.0,
+            eps=self._eps,
+            amsgrad=False,
+            maximize=True,
+            found_inf=(~finite).to(torch.float32),
         )
-        scale = (square / (1 - self._beta2**self._steps)).sqrt_().add_(self._eps)
-        momentum = torch.addcdiv(
-            self._momentum * self._beta1, gradient, scale, value=1 - self._beta1
-        )
-        # Without a device sync: where something is not finite, everything stays as it was.
-        self._square = torch.where(finite, square, self._square)
-        self._momentum = torch.where(finite, momentum, self._momentum)
-        size = self._learning_rate() / (1 - self._beta1**self._steps)
-        change = torch.where(finite, size * momentum, 0.0)
-        torch._foreach_sub_(self._parameters, self._per_parameter(change))
+        change = torch.where(finite, -self._learning_rate(), 0.0)
+        torch._foreach_addcmul_(self._parameters, self._momentum, [change] * len(clipped))
         return norm
 
     def save(self) -> dict[str, Tensor]:
@@ -83,33 +91,25 @@ class LaProp:
         return {
             f"{kind}.{name}": part
             for kind, average in averages.items()
-            for name, part in zip(self._names, self._per_parameter(average), strict=True)
+            for name, part in zip(self._names, average, strict=True)
         } | {"steps": torch.tensor(self._steps)}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `save` returned."""
         for kind, average in (("momentum", self._momentum), ("square", self._square)):
-            for name, part in zip(self._names, self._per_parameter(average), strict=True):
+            for name, part in zip(self._names, average, strict=True):
                 part.copy_(state[f"{kind}.{name}"])
         self._steps = int(state["steps"])
 
-    def _clipped(self, gradients: list[Tensor], norms: Tensor) -> Tensor:
-        """Return all gradients in one vector, each tensor's clipped."""
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+    def _factors(self, norms: Tensor) -> Tensor:
+        """Return what clips each tensor's gradient, given their norms."""
         if not self._agc:
-            return flat
+            return torch.ones_like(norms)
         limits = torch.stack(torch._foreach_norm(self._parameters)).clamp_(min=SMALLEST_NORM)
-        factors = (norms / (self._agc * limits)).clamp_(min=1).reciprocal_()
-        sizes = torch.tensor(self._sizes, device=flat.device)
-        return flat * factors.repeat_interleave(sizes, output_size=flat.numel())
+        return (norms / (self._agc * limits)).clamp_(min=1).reciprocal_()
 
     def _learning_rate(self) -> float:
-        """Return the rate of this step, the `steps`-th."""
-        if self._warmup == 0:
-            return self._lr
-        return self._lr * min(1.0, (self._steps - 1) / self._warmup)
-
-    def _per_parameter(self, flat: Tensor) -> list[Tensor]:
-        parts = zip(flat.split(self._sizes), self._parameters, strict=True)
-        return [part.view(parameter.shape) for part, parameter in parts]
+        """Return the rate of this step, the `steps`-th, over the momentum's bias correction."""
+        warm = 1.0 if self._warmup == 0 else min(1.0, (self._steps - 1) / self._warmup)
+        return self._lr * warm / (1 - self._beta1**self._steps)

@@ -50,7 +50,7 @@ class Adam:
     @torch.no_grad()
     def apply(self, gradients: Iterable[Tensor], loss: Tensor | None = None) -> Tensor:
         """Step on `gradients`, given in the order of the parameters, as `step` does."""
-        aligned = [_aligned(g, p) for g, p in zip(gradients, self._parameters, strict=True)]
+        aligned = [aligned_as(p, g) for g, p in zip(gradients, self._parameters, strict=True)]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(aligned)))
         finite = torch.isfinite(norm if loss is None else norm + loss)
         self._steps += 1
@@ -92,7 +92,7 @@ class Adam:
         self._steps = int(state["steps"])
 
 
-def _aligned(gradient: Tensor, parameter: Tensor) -> Tensor:
+def aligned_as(parameter: Tensor, gradient: Tensor) -> Tensor:
     """Give the gradient the parameter's memory layout, which fused kernels take for granted."""
     if gradient.stride() == parameter.stride():
         return gradient
