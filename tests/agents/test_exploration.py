@@ -7,6 +7,7 @@ import pytest
 import torch
 from wmrun_envserver.wire.spaces import Box, Discrete, MultiDiscrete, Space
 
+from tests.agents.small import small_dreamer
 from wmrun.agents.exploration import ExplorationNoise, Schedule, exploration_noise
 from wmrun.errors import ComponentError
 
@@ -63,6 +64,18 @@ def test_a_minimum_above_the_amount_is_refused() -> None:
 def test_noise_is_that_of_the_generator() -> None:
     actions = [_noise(BOX, 0.3)(torch.zeros(4, 3), _rng()).numpy() for _ in range(2)]
     np.testing.assert_array_equal(*actions)
+
+
+def test_dreamer_v2_explores_if_it_is_told_to() -> None:
+    obs = {"vector": np.ones((4, 3), np.float32)}
+    actions = []
+    for agent in (small_dreamer(), small_dreamer(expl_noise=0.3)):
+        agent.seed_evaluation(0)
+        first, carry = np.ones(4, bool), agent.initial_carry(4)
+        actions.append([agent.act(obs, first, carry, mode)[0] for mode in ("eval", "train")])
+    (calm, policy), (evaluated, explored) = actions
+    np.testing.assert_array_equal(calm, evaluated)
+    assert not np.array_equal(policy, explored)
 
 
 def _noise(space: Space, amount: float) -> ExplorationNoise:
