@@ -1,3 +1,5 @@
+import json
+
 from wmrun.run.schedules import Every, TrainRatio
 
 
@@ -57,3 +59,35 @@ def test_an_unpaid_update_survives_a_checkpoint():
     resumed = TrainRatio(300, 200)
     resumed.load(stopped.save())
     assert updates_after(resumed, [0, 1]) == [2, 1]
+
+
+def test_a_burst_is_paid_at_once_when_it_is_due_and_not_before():
+    """Dreamer V1: 100 updates of 50 x 50 rows every 500 agent steps."""
+    ratio = TrainRatio(500, 50 * 50, burst=100)
+    assert updates_after(ratio, [499, 1, 250, 249, 1]) == [0, 100, 0, 0, 100]
+
+
+def test_a_burst_pays_everything_that_is_owed():
+    assert updates_after(TrainRatio(1.0, 1, burst=4), [3, 7, 3, 1]) == [0, 10, 0, 4]
+
+
+def test_bursts_do_not_drift():
+    assert sum(updates_after(TrainRatio(1.0, 3, burst=7), [1] * 2100)) == 700
+
+
+def test_a_burst_that_was_begun_goes_on_after_a_checkpoint():
+    stopped = TrainRatio(1.0, 1, burst=4)
+    stopped.earn(5)
+    stopped.pay()
+    stopped.pay()
+    resumed = TrainRatio(1.0, 1, burst=4)
+    resumed.load(json.loads(json.dumps(stopped.save())))
+    assert updates_after(resumed, [0, 3, 1]) == [3, 0, 4]
+
+
+def test_a_burst_that_was_not_begun_waits_after_a_checkpoint():
+    stopped = TrainRatio(1.0, 1, burst=4)
+    stopped.earn(3)
+    resumed = TrainRatio(1.0, 1, burst=4)
+    resumed.load(stopped.save())
+    assert updates_after(resumed, [0, 1]) == [0, 4]

@@ -107,7 +107,7 @@ class Sampler:
 def _check_capacity(replay: Replay, source: WindowSource, context: int) -> None:
     if source.rows_needed <= replay.slot_capacity:
         return
-    rows = f", with {context} rows of context," if context else ""
+    rows = f" plus {context} of context" if context else ""
     raise ReplayTooShort(
         f"replay.batch_length {source.window - context}{rows} needs {source.rows_needed} rows of "
         f"one env slot; each of {replay.num_envs} can hold {replay.slot_capacity}.",
