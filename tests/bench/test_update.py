@@ -67,6 +67,17 @@ def test_a_batch_has_the_shape_of_the_preset_unless_overridden():
     assert batch["is_first"][:, 0].all()
 
 
+def test_a_batch_has_the_rows_and_values_that_the_agent_wants_from_replay():
+    config = preset_config("dreamer_v3", "vector", ("agent.size=1m", "replay.batch_length=3"))
+    spec = synthetic_spec("vector")
+    agent = build_agent(config, spec, "cpu")
+    batch = random_batch(config, spec, agent)
+    assert agent.replay_context == 1
+    assert {key: array.shape[:2] for key, array in batch.items()} == dict.fromkeys(batch, (16, 4))
+    for key, (shape, dtype) in agent.replay_entries.items():
+        assert (batch[key].shape[2:], batch[key].dtype) == (shape, dtype)
+
+
 def test_a_file_is_timed_on_the_spaces_of_its_environments(tmp_path):
     spec = env_spec(load_config(write_tiny(tmp_path)))
     assert list(spec.obs_space) == ["vector"]
