@@ -15,6 +15,7 @@ from wmrun.actors.categorical import CategoricalActor
 from wmrun.actors.multi_categorical import MultiCategoricalActor
 from wmrun.actors.truncated_normal import TruncatedNormalActor
 from wmrun.errors import ComponentError
+from wmrun.registry import describe
 
 
 def test_truncated_normal_starts_with_scale_1_1() -> None:
@@ -91,6 +92,19 @@ def test_multi_categorical_with_an_out_scale_of_zero_starts_uniform() -> None:
     actor = MultiCategoricalActor(3, MultiDiscrete([2, 3]), layers=1, units=4, out_scale=0.0)
     entropy = actor(torch.randn(1, 3)).entropy()
     assert entropy.item() == pytest.approx(math.log(2) + math.log(3))
+
+
+def test_unimix_keeps_every_choice_of_a_multi_categorical_possible() -> None:
+    actor = MultiCategoricalActor(3, MultiDiscrete([2, 4]), layers=0, unimix=0.2)
+    with torch.no_grad():
+        actor.out.bias[:] = torch.tensor([90.0, 0, 0, 0, 0, 90])
+    probs = actor(torch.zeros(1, 3)).mean
+    torch.testing.assert_close(probs, torch.tensor([[0.9, 0.1, 0.05, 0.05, 0.05, 0.85]]))
+
+
+def test_multi_categorical_has_every_option_of_categorical() -> None:
+    single, several = (describe("actor", name) for name in ("categorical", "multi_categorical"))
+    assert {option.name for option in single.options} <= {option.name for option in several.options}
 
 
 def test_multi_categorical_refuses_a_box() -> None:

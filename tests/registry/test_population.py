@@ -14,13 +14,20 @@ from wmrun.registry.signature import read_signature, signature_of
 from wmrun.run.tracker import Tracker
 
 POPULATION = {
-    "encoder": ["cnn", "cnn_residual", "mlp", "multi"],
-    "decoder": ["cnn", "cnn_residual", "mlp", "multi"],
+    "encoder": ["cnn", "cnn_residual", "cnn_v3", "mlp", "multi"],
+    "decoder": ["cnn", "cnn_residual", "cnn_v3", "mlp", "multi"],
     "latent": ["categorical", "gaussian"],
-    "dynamics": ["gru", "gru_layernorm"],
-    "head": ["bernoulli", "mse"],
-    "actor": ["auto", "categorical", "multi_categorical", "tanh_normal", "truncated_normal"],
-    "agent": ["dreamer_v1", "dreamer_v2"],
+    "dynamics": ["gru", "gru_block", "gru_layernorm"],
+    "head": ["bernoulli", "mse", "two_hot"],
+    "actor": [
+        "auto",
+        "bounded_normal",
+        "categorical",
+        "multi_categorical",
+        "tanh_normal",
+        "truncated_normal",
+    ],
+    "agent": ["dreamer_v1", "dreamer_v2", "dreamer_v3"],
     "tracker": ["jsonl", "mlflow"],
 }
 """Names that experiment files may rely on: none leaves without a release that says so."""
