@@ -73,6 +73,8 @@ def test_writes_land_in_their_rows_while_the_ring_wraps(
     with open_replay(tmp_path, capacity=40, num_envs=2, entries=ENTRIES) as replay:
         for number in range(90):
             replay.append(transitions(number, 2))
+            if number % 5 == 0:
+                replay.flush()
             newest = values(rng, 2)
             replay.write_newest(newest)
             for key, value in newest.items():

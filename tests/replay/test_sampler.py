@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wmrun.replay.episodes import EpisodeWindows
 from wmrun.replay.errors import ReplayTooShort
 from wmrun.replay.sampler import Sampler
 from wmrun.replay.storage import Replay
@@ -107,6 +108,15 @@ def test_sampling_before_a_window_exists_says_how_many_steps_are_missing(tmp_pat
             "No window of 5 rows can be sampled yet: each of 3 env slots has 4 rows.\n"
             "Set run.prefill to at least 15 agent steps."
         )
+
+
+def test_an_empty_replay_cannot_be_sampled(tmp_path: Path):
+    with open_replay(tmp_path, capacity=60, num_envs=3) as replay:
+        for source in (UniformWindows(replay, 5), EpisodeWindows(replay, 5, min_steps=5)):
+            sampler = Sampler(replay, source, batch_size=4, seed=0)
+            assert not sampler.ready
+            with pytest.raises(ReplayTooShort, match="can be sampled"):
+                sampler.sample()
 
 
 def test_a_batch_length_that_no_slot_can_hold_is_refused_at_once(tmp_path: Path):
