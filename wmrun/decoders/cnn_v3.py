@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wmrun.decoders.base import Decoder
 from wmrun.encoders.cnn_v3 import KERNEL, MULTIPLES, SHRINK, check_sides
-from wmrun.nn.blocks import BlockDense
+from wmrun.nn.blocks import BlockDense, check_blocks
 from wmrun.nn.distributions import SquaredError
 from wmrun.nn.images import ImageStack, channels_first, channels_last
 from wmrun.nn.initializers import Init, initialize_conv
@@ -51,6 +51,8 @@ class CnnV3Decoder(Decoder):
         self._images = ImageStack(obs_space, "the cnn_v3 decoder")
         check_sides(self._images, "the cnn_v3 decoder")
         depths = [width(depth, "depth") * multiple for multiple in reversed(MULTIPLES)]
+        check_blocks(deter_size, blocks, "deter")
+        check_blocks(depths[0], blocks, f"{MULTIPLES[-1]} times depth")
         self._map = (self._images.height // SHRINK, self._images.width // SHRINK, depths[0])
         size = self._map[0] * self._map[1] * self._map[2]
         self._blocks, self._stoch_size = blocks, stoch_size

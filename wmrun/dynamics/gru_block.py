@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wmrun.dynamics.base import Dynamics
-from wmrun.nn.blocks import BlockDense, by_block, in_a_row
+from wmrun.nn.blocks import BlockDense, by_block, check_blocks, in_a_row
 from wmrun.nn.layers import ACTIVATIONS, Activation, Hidden, Norm, norm_layer, width
 from wmrun.nn.recurrent import gated_update
 from wmrun.registry.ranges import PositiveInt, Width
@@ -18,7 +17,8 @@ class GruBlockDynamics(Dynamics):
 
     `deter`, `stoch` and action go through a layer each; every block sees its slice of `deter` and
     all three, through one block layer with a norm over the whole of it and one without, whose
-    outputs are reset, candidate and update of that block. Actions are divided by max(1, |a|).
+    outputs are reset, candidate and update of that block. Actions are divided by max(1, |a|),
+    through which no gradient flows.
 
     Args:
         deter: size of the deterministic state (D).
@@ -41,6 +41,7 @@ class GruBlockDynamics(Dynamics):
     ) -> None:
         super().__init__()
         size, units = width(deter, "deter"), width(hidden, "hidden")
+        check_blocks(size, blocks, "deter")
         self.deter_size = size
         self.deter_in = Hidden(size, units, act=act, norm=norm)
         self.stoch_in = Hidden(stoch_size, units, act=act, norm=norm)
@@ -58,18 +59,7 @@ class GruBlockDynamics(Dynamics):
     def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         slices = by_block(deter, self._blocks)
         shared = torch.cat([self.deter_in(deter), self.stoch_in(stoch), action], -1)
-        hidden = self._act(self.hidden_norm(in_a_row(self._mix(slices, shared))))
-        gates = torch.baddbmm(
-            self.gates.bias.view(self._blocks, 1, -1),
-            by_block(hidden, self._blocks),
-            self.gates.weight,
-        )
+        seen = torch.cat([slices, shared.expand(self._blocks, -1, -1)], -1)
+        hidden = self._act(self.hidden_norm(in_a_row(self.hidden.apply_by_block(seen))))
+        gates = self.gates.apply_by_block(by_block(hidden, self._blocks))
         return in_a_row(gated_update(gates, slices))
-
-    def _mix(self, slices: Tensor, shared: Tensor) -> Tensor:
-        """Apply the hidden block layer to each block's slice and what all blocks share."""
-        own = slices.shape[-1]
-        # What is shared needs no blocks: one dense product for all of them is faster.
-        kernel = self.hidden.weight[:, own:].transpose(1, 2).flatten(0, 1)
-        common = F.linear(shared, kernel, self.hidden.bias)
-        return torch.baddbmm(by_block(common, self._blocks), slices, self.hidden.weight[:, :own])

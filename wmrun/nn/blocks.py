@@ -12,18 +12,12 @@ from wmrun.nn.initializers import Init, initialize_kernel
 class BlockDense(nn.Module):
     """A dense layer for each of `blocks` slices of the input (V3 3.1; nets.py:144-197).
 
-    Its kernel is `[blocks, in_size / blocks, out_size / blocks]`. The whole input counts as fan-in,
-    as in the original. Raises `ComponentError` when a size is not a multiple of `blocks`.
+    Its kernel is `[blocks, in_size / blocks, out_size / blocks]`; `blocks` divides both sizes. The
+    whole input counts as fan-in, as in the original.
     """
 
     def __init__(self, blocks: int, in_size: int, out_size: int) -> None:
         super().__init__()
-        for size in (in_size, out_size):
-            if size % blocks:
-                raise ComponentError(
-                    f"{size} units cannot be divided into {blocks} blocks of equal size",
-                    hint=f"Make deter a multiple of {blocks}, or change agent.dynamics.blocks.",
-                )
         self.blocks = blocks
         self.weight = nn.Parameter(torch.empty(blocks, in_size // blocks, out_size // blocks))
         self.bias = nn.Parameter(torch.zeros(out_size))
@@ -38,9 +32,21 @@ class BlockDense(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., in_size]` to `[..., out_size]`, the blocks one after the other."""
-        rows = by_block(x.flatten(0, -2), self.blocks)
-        out = torch.baddbmm(self.bias.view(self.blocks, 1, -1), rows, self.weight)
+        out = self.apply_by_block(by_block(x.flatten(0, -2), self.blocks))
         return in_a_row(out).unflatten(0, x.shape[:-1])
+
+    def apply_by_block(self, x: Tensor) -> Tensor:
+        """Map `[blocks, N, in_size / blocks]` to `[blocks, N, out_size / blocks]`."""
+        return torch.baddbmm(self.bias.view(self.blocks, 1, -1), x, self.weight)
+
+
+def check_blocks(size: int, blocks: int, option: str) -> None:
+    """Raise `ComponentError` naming the option `size` is from where `blocks` does not divide it."""
+    if size % blocks:
+        raise ComponentError(
+            f"{option} is {size}, which {blocks} blocks cannot share equally",
+            hint=f"Make {option} a multiple of {blocks}, or change the option blocks.",
+        )
 
 
 def by_block(x: Tensor, blocks: int) -> Tensor:
