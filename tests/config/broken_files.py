@@ -385,10 +385,10 @@ BROKEN = (
     # extends
     Broken(
         "unknown preset",
-        "extends: dreamer_v3\n" + TOY,
+        "extends: dreamerv2\n" + TOY,
         "exp.yaml:1:10",
         "extends",
-        'no preset is called "dreamer_v3"',
+        'no preset is called "dreamerv2"',
         "dreamer_v2",
     ),
     Broken(
