@@ -11,6 +11,7 @@ from wmrun_envserver.wire.spaces import Box, Dict, Discrete, MultiBinary, MultiD
 from wmrun import registry
 from wmrun.actors.auto import auto_actor
 from wmrun.actors.base import action_size
+from wmrun.actors.bounds import bounded_size
 from wmrun.actors.categorical import CategoricalActor
 from wmrun.actors.multi_categorical import MultiCategoricalActor
 from wmrun.actors.truncated_normal import TruncatedNormalActor
@@ -50,7 +51,7 @@ def test_truncated_normal_refuses_discrete_actions() -> None:
     assert caught.value.message == (
         "the truncated_normal actor takes a Box action space, but this one is Discrete(2)"
     )
-    assert caught.value.hint == "Set agent.actor.type: categorical for Discrete actions."
+    assert caught.value.hint == "Set agent.actor.type: auto, which takes the actor that fits."
 
 
 def test_categorical_refuses_continuous_actions() -> None:
@@ -58,9 +59,30 @@ def test_categorical_refuses_continuous_actions() -> None:
         CategoricalActor(3, Box((2,), low=-1, high=1))
 
 
-def test_truncated_normal_refuses_actions_that_are_not_normalised() -> None:
-    with pytest.raises(ComponentError, match=r"env\.normalize_actions: true"):
-        TruncatedNormalActor(3, Box((1,), low=-2, high=2))
+@pytest.mark.parametrize(
+    ("space", "words", "help_"),
+    [
+        (Box((1,), low=-2, high=2), "bounded by -2.0 and 2.0", "env.normalize_actions: true."),
+        (Box((2,), low=[-1, 0], high=1), "[-1.0, 0.0] and 1.0", "env.normalize_actions: true."),
+        (Box((2,)), "bounded by -inf and inf", "agent.actor.type: bounded_normal"),
+        (Box((2,), "int64", -1, 1), "a Box int64 [2], is bounded by -1 and 1", "a MultiDiscrete"),
+    ],
+    ids=["wide", "asymmetric", "unbounded", "integers"],
+)
+def test_truncated_normal_refuses_actions_that_are_not_normalised(
+    space: Space, words: str, help_: str
+) -> None:
+    with pytest.raises(ComponentError) as caught:
+        TruncatedNormalActor(3, space)
+    assert words in caught.value.message
+    assert help_ in caught.value.hint
+
+
+def test_entries_without_bounds_are_taken_by_actors_that_allow_them() -> None:
+    space = Box((2,), low=[-1, -math.inf], high=[1, math.inf])
+    assert bounded_size(space, "any", unbounded=True) == 2
+    with pytest.raises(ComponentError, match="the any actor chooses actions in"):
+        bounded_size(Box((1,), low=0), "any", unbounded=True)
 
 
 def test_spaces_of_several_parts_are_named_with_their_parts() -> None:
