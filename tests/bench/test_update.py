@@ -6,6 +6,7 @@ import json
 from typing import get_args
 
 import pytest
+import torch
 
 from tests.cli.tiny import write_tiny
 from wmrun.agents.phases import Phase
@@ -16,6 +17,7 @@ from wmrun.config.load import load_config
 from wmrun.errors import ExitCode
 from wmrun.launch.parts import build_agent
 
+CPU = torch.device("cpu")
 SMALL = (
     "threads=1",
     "device=cpu",
@@ -59,7 +61,7 @@ def test_a_batch_has_the_shape_of_the_preset_unless_overridden():
     config = preset_config("dreamer_v2", "image", ("replay.batch_length=3",))
     spec = synthetic_spec("image")
     small = ("agent.encoder.image.depth=1", "agent.decoder.image.depth=1")
-    agent = build_agent(preset_config("dreamer_v2", "image", small), spec, "cpu")
+    agent = build_agent(preset_config("dreamer_v2", "image", small), spec, CPU)
     batch = random_batch(config, spec, agent)
     assert batch["image"].shape == (16, 3, 64, 64, 3)
     assert batch["image"].dtype == "uint8"
@@ -70,7 +72,7 @@ def test_a_batch_has_the_shape_of_the_preset_unless_overridden():
 def test_a_batch_has_the_rows_and_values_that_the_agent_wants_from_replay():
     config = preset_config("dreamer_v3", "vector", ("agent.size=1m", "replay.batch_length=3"))
     spec = synthetic_spec("vector")
-    agent = build_agent(config, spec, "cpu")
+    agent = build_agent(config, spec, CPU)
     batch = random_batch(config, spec, agent)
     assert agent.replay_context == 1
     assert {key: array.shape[:2] for key, array in batch.items()} == dict.fromkeys(batch, (16, 4))

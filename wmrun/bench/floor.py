@@ -34,11 +34,6 @@ class Floor:
     def total_operations(self) -> int:
         return sum(self.operations.values())
 
-    @property
-    def rate(self) -> float:
-        """Operations per second if the update took `seconds`; 0 where there are no operations."""
-        return self.total_operations / self.seconds if self.operations else 0.0
-
 
 def measure_floor(update: Callable[[], Any], device: torch.device) -> Floor:
     """Count the operations of one `update()`, which is run, and measure matrix products."""
