@@ -11,7 +11,7 @@ from wmrun_envserver.wire.spaces import Box, Dict, Discrete, MultiBinary, MultiD
 from wmrun import registry
 from wmrun.actors.auto import auto_actor
 from wmrun.actors.base import action_size
-from wmrun.actors.bounds import bounded_size
+from wmrun.actors.bounded_normal import BoundedNormalActor
 from wmrun.actors.categorical import CategoricalActor
 from wmrun.actors.multi_categorical import MultiCategoricalActor
 from wmrun.actors.truncated_normal import TruncatedNormalActor
@@ -78,11 +78,17 @@ def test_truncated_normal_refuses_actions_that_are_not_normalised(
     assert help_ in caught.value.hint
 
 
-def test_entries_without_bounds_are_taken_by_actors_that_allow_them() -> None:
+def test_bounded_normal_takes_entries_without_bounds() -> None:
     space = Box((2,), low=[-1, -math.inf], high=[1, math.inf])
-    assert bounded_size(space, "any", unbounded=True) == 2
-    with pytest.raises(ComponentError, match="the any actor chooses actions in"):
-        bounded_size(Box((1,), low=0), "any", unbounded=True)
+    assert BoundedNormalActor(3, space, layers=1, units=4).action_size == 2
+
+
+@pytest.mark.parametrize(("low", "high"), [(-2, 2), (0, math.inf), (3, 10)])
+def test_bounded_normal_refuses_bounds_that_its_actions_would_not_fill(
+    low: float, high: float
+) -> None:
+    with pytest.raises(ComponentError, match=r"env\.normalize_actions: true"):
+        BoundedNormalActor(3, Box((1,), low=low, high=high), units=4)
 
 
 def test_spaces_of_several_parts_are_named_with_their_parts() -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from wmrun_envserver.wire import spaces
 
-from wmrun.actors.base import Actor, action_leaf
-from wmrun.errors import ComponentError
+from wmrun.actors.base import Actor
+from wmrun.actors.bounds import bounded_size
 from wmrun.nn.distributions import HALF_LOG_2PI, DiagonalNormal
 from wmrun.nn.layers import MLP, Activation, Dense, Norm, width
-from wmrun.nn.observations import describe_space
 from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, Width
 
 
@@ -44,7 +42,8 @@ class BoundedNormalActor(Actor):
     """Normals with means in [-1, 1] and bounded standard deviations (V3 3.4; heads.py:146-155).
 
     mean is tanh(m) and std (max_std - min_std)·sigmoid(s + 2) + min_std of the outputs m and s.
-    Samples may leave [-1, 1]: the environment gets them clipped, replay keeps them as they are.
+    Samples may leave [-1, 1]: the environment gets them clipped to the bounds it has, replay keeps
+    them as they are.
 
     Args:
         layers: hidden layers.
@@ -70,14 +69,7 @@ class BoundedNormalActor(Actor):
         out_scale: NonNegativeFloat = 0.01,
     ) -> None:
         super().__init__()
-        leaf = action_leaf(act_space)
-        if not isinstance(leaf, spaces.Box):
-            raise ComponentError(
-                "the bounded_normal actor takes a Box action space, "
-                f"but this one is {describe_space(leaf)}",
-                hint="Set agent.actor.type: auto, which takes the actor that fits.",
-            )
-        self.action_size = math.prod(leaf.shape)
+        self.action_size = bounded_size(act_space, "bounded_normal", unbounded=True)
         self._min_std, self._range = min_std, max_std - min_std
         self.mlp = MLP(feat_size, layers=layers, units=width(units, "units"), act=act, norm=norm)
         self.out = Dense(self.mlp.out_size, self.action_size, out_scale=out_scale)
