@@ -18,7 +18,7 @@ from wmrun.encoders.base import Encoder
 from wmrun.heads.base import Head
 from wmrun.latents.base import Latent
 from wmrun.nn.divergence import KLObjective
-from wmrun.nn.layers import MLP, Activation, Dense, Hidden, Norm
+from wmrun.nn.layers import MLP, Activation, Hidden, Norm, Out
 
 
 class State(NamedTuple):
@@ -75,9 +75,9 @@ class RSSM(nn.Module):
         self.latent = latent
         self.dynamics = dynamics
         self.img_out = MLP(deter, layers=prior_layers, units=hidden, act=act, norm=norm)
-        self.img_dist = Dense(self.img_out.out_size, latent.stats_size)
+        self.img_dist = Out(self.img_out.out_size, latent.stats_size)
         self.obs_out = Hidden(deter + embed_size, hidden, act=act, norm=norm)
-        self.obs_dist = Dense(hidden, latent.stats_size)
+        self.obs_dist = Out(hidden, latent.stats_size)
         self.feat_size = latent.flat_size + deter
 
     def initial(self, n: int) -> State:

@@ -11,7 +11,7 @@ from wmrun_envserver.wire import spaces
 from wmrun.actors.base import Actor
 from wmrun.actors.bounds import bounded_size
 from wmrun.nn.distributions import HALF_LOG_2PI, DiagonalNormal
-from wmrun.nn.layers import MLP, Activation, Dense, Norm, width
+from wmrun.nn.layers import MLP, Activation, Norm, Out, width
 from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, Width
 
 
@@ -72,8 +72,8 @@ class BoundedNormalActor(Actor):
         self.action_size = bounded_size(act_space, "bounded_normal", unbounded=True)
         self._min_std, self._range = min_std, max_std - min_std
         self.mlp = MLP(feat_size, layers=layers, units=width(units, "units"), act=act, norm=norm)
-        self.out = Dense(self.mlp.out_size, self.action_size, out_scale=out_scale)
-        self.std = Dense(self.mlp.out_size, self.action_size, out_scale=out_scale)
+        self.out = Out(self.mlp.out_size, self.action_size, out_scale=out_scale)
+        self.std = Out(self.mlp.out_size, self.action_size, out_scale=out_scale)
 
     def forward(self, feat: Tensor) -> NormalPolicy:
         hidden = self.mlp(feat)

@@ -9,7 +9,7 @@ from wmrun_envserver.wire import spaces
 from wmrun.actors.base import Actor, action_leaf
 from wmrun.errors import ComponentError
 from wmrun.nn.distributions import OneHot, mixed_probs
-from wmrun.nn.layers import MLP, Activation, Dense, Norm, width
+from wmrun.nn.layers import MLP, Activation, Norm, Out, width
 from wmrun.nn.observations import describe_space
 from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, Share, Width
 
@@ -52,7 +52,7 @@ class CategoricalActor(Actor):
         self.action_size = leaf.n
         self._unimix = unimix
         self.mlp = MLP(feat_size, layers=layers, units=width(units, "units"), act=act, norm=norm)
-        self.out = Dense(self.mlp.out_size, leaf.n, out_scale=out_scale)
+        self.out = Out(self.mlp.out_size, leaf.n, out_scale=out_scale)
 
     def forward(self, feat: Tensor) -> OneHot:
         logits = self.out(self.mlp(feat))

@@ -10,7 +10,7 @@ from wmrun.actors.base import Actor, action_leaf
 from wmrun.errors import ComponentError
 from wmrun.nn.categoricals import Categoricals
 from wmrun.nn.distributions import mixed_probs
-from wmrun.nn.layers import MLP, Activation, Dense, Norm, width
+from wmrun.nn.layers import MLP, Activation, Norm, Out, width
 from wmrun.nn.observations import class_counts, describe_space
 from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, Share, Width
 
@@ -54,7 +54,7 @@ class MultiCategoricalActor(Actor):
         self._unimix = unimix
         self.action_size = sum(self._counts)
         self.mlp = MLP(feat_size, layers=layers, units=width(units, "units"), act=act, norm=norm)
-        self.out = Dense(self.mlp.out_size, self.action_size, out_scale=out_scale)
+        self.out = Out(self.mlp.out_size, self.action_size, out_scale=out_scale)
 
     def forward(self, feat: Tensor) -> Categoricals:
         policy = Categoricals.of(self.out(self.mlp(feat)), self._counts)

@@ -11,7 +11,7 @@ from wmrun_envserver.wire import spaces
 
 from wmrun.actors.base import Actor
 from wmrun.actors.bounds import bounded_size
-from wmrun.nn.layers import MLP, Activation, Dense, Norm
+from wmrun.nn.layers import MLP, Activation, Norm, Out
 from wmrun.nn.tanh_normal import TanhNormal
 from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -51,7 +51,7 @@ class TanhNormalActor(Actor):
         self._raw_init_std = math.log(math.expm1(init_std))
         self._min_std = min_std
         self.mlp = MLP(feat_size, layers=layers, units=units, act=act, norm=norm)
-        self.out = Dense(self.mlp.out_size, 2 * self.action_size)
+        self.out = Out(self.mlp.out_size, 2 * self.action_size)
 
     def forward(self, feat: Tensor) -> TanhNormal:
         mean, std = self.out(self.mlp(feat)).chunk(2, -1)

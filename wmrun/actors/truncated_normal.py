@@ -8,7 +8,7 @@ from wmrun_envserver.wire import spaces
 
 from wmrun.actors.base import Actor
 from wmrun.actors.bounds import bounded_size
-from wmrun.nn.layers import MLP, Activation, Dense, Norm
+from wmrun.nn.layers import MLP, Activation, Norm, Out
 from wmrun.nn.truncated_normal import TruncatedNormal
 from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -43,8 +43,8 @@ class TruncatedNormalActor(Actor):
         self.action_size = bounded_size(act_space, "truncated_normal")
         self._min_std = min_std
         self.mlp = MLP(feat_size, layers=layers, units=units, act=act, norm=norm)
-        self.out = Dense(self.mlp.out_size, self.action_size)
-        self.std = Dense(self.mlp.out_size, self.action_size)
+        self.out = Out(self.mlp.out_size, self.action_size)
+        self.std = Out(self.mlp.out_size, self.action_size)
 
     def forward(self, feat: Tensor) -> TruncatedNormal:
         hidden = self.mlp(feat)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from wmrun_envserver.wire import spaces
 
+from wmrun.agents.acceleration import Acceleration
+
 ObsSpace = Mapping[str, spaces.Space]
 """Leaf spaces by observation key, in the order of the environment's observation space."""
 
@@ -42,6 +44,9 @@ class Agent(ABC):
     """Rows that come before the trained ones in every window that is sampled."""
     replay_entries: EntrySpec = MappingProxyType({})
     """What `entries` and `update` return for each row."""
+
+    def accelerate(self, acceleration: Acceleration) -> None:  # noqa: B027
+        """Compute as `acceleration` says from now on, as far as the agent can."""
 
     @abstractmethod
     def initial_carry(self, num_envs: int) -> Any:

@@ -17,4 +17,6 @@ def to_tensors(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[s
 def _to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
     # from_numpy shares memory, and warns where that is read-only, as messages from servers are.
     tensor = torch.from_numpy(array) if array.flags.writeable else torch.tensor(array)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # without which the copy would make the host wait
     return tensor.to(device, non_blocking=True)

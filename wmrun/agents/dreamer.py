@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wmrun.agents.acceleration import Acceleration, compile_networks
 from wmrun.agents.base import ActMode, Agent, Update
 from wmrun.agents.batch import to_tensors
 from wmrun.agents.metrics import gather
@@ -52,6 +53,7 @@ class Dreamer(Agent):
         self._reward_transform = torch.tanh if reward_transform == "tanh" else torch.clone
         self._exploration = exploration
         self._updates = 0
+        self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=False)
         # Streams of their own for acting and learning: evaluations do not change what is learnt.
         self._act_rng = _new_generator(device)
         self._update_rng = _new_generator(device)
@@ -106,19 +108,28 @@ class Dreamer(Agent):
             "kl/post_entropy": latent.entropy(fit.observed.post).mean(),
         }
 
+    def accelerate(self, acceleration: Acceleration) -> None:
+        self._autocast = torch.autocast(
+            self._device.type, torch.bfloat16, enabled=acceleration.bfloat16
+        )
+        if acceleration.compiled:
+            compile_networks(*self._modules().values(), may_fall_back=acceleration.may_fall_back)
+
     def initial_carry(self, num_envs: int) -> Carry:
         return self._policy.initial_carry(num_envs)
 
     def act(
         self, obs: Mapping[str, np.ndarray], is_first: np.ndarray, carry: Carry, mode: ActMode
     ) -> tuple[np.ndarray, Carry]:
-        return self._policy.act(obs, is_first, carry, mode)
+        with self._autocast:
+            return self._policy.act(obs, is_first, carry, mode)
 
     def seed_evaluation(self, seed: int) -> None:
         self._eval_rng.manual_seed(seed)
 
     def update(self, batch: Mapping[str, np.ndarray]) -> Update:
-        metrics, entries = self._step(self._prepare(batch))
+        with self._autocast:
+            metrics, entries = self._step(self._prepare(batch))
         self._updates += 1
         numbers = gather(metrics, self._updates)
         return Update(numbers, {key: value.cpu().numpy() for key, value in entries.items()})

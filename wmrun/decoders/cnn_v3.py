@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wmrun.decoders.base import Decoder
-from wmrun.encoders.cnn_v3 import KERNEL, MULTIPLES, SHRINK, check_sides
 from wmrun.nn.blocks import BlockDense, check_blocks
+from wmrun.nn.cnn_v3 import KERNEL, MULTIPLES, SHRINK, check_sides
 from wmrun.nn.distributions import SquaredError
 from wmrun.nn.images import ImageStack, channels_first, channels_last
 from wmrun.nn.initializers import Init, initialize_conv

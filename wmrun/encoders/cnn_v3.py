@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Final
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wmrun.encoders.base import Encoder
-from wmrun.errors import ComponentError
+from wmrun.nn.cnn_v3 import KERNEL, MULTIPLES, SHRINK, check_sides
 from wmrun.nn.images import ImageStack, channels_first, channels_last, scale_images
 from wmrun.nn.initializers import Init, initialize_conv
 from wmrun.nn.layers import ACTIVATIONS, Activation, Norm, norm_layer, width
 from wmrun.nn.observations import ObsSpace
 from wmrun.registry.ranges import Width
-
-MULTIPLES: Final = (2, 3, 4, 4)
-"""Channels of the four convolutions, as multiples of depth."""
-SHRINK: Final = 2 ** len(MULTIPLES)
-KERNEL: Final = 5
 
 
 class CnnV3Encoder(Encoder):
@@ -61,16 +55,6 @@ class CnnV3Encoder(Encoder):
         pixels = self._images.pixels(obs)
         maps = self.layers(channels_first(scale_images(pixels.flatten(0, -4))))
         return channels_last(maps).reshape(*pixels.shape[:-3], self.embed_size)
-
-
-def check_sides(images: ImageStack, owner: str) -> None:
-    """Raise `ComponentError` naming `owner` when the sides are not multiples of 16."""
-    if images.height % SHRINK or images.width % SHRINK:
-        raise ComponentError(
-            f"{owner} needs sides that are multiples of {SHRINK}, but {images.keys[0]!r} is "
-            f"{images.height}x{images.width}",
-            hint="Set env.image.size: [64, 64] or [96, 96].",
-        )
 
 
 class _Shrink(nn.Module):

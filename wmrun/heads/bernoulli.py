@@ -6,7 +6,7 @@ from torch import Tensor
 
 from wmrun.heads.base import Head
 from wmrun.nn.distributions import Bernoulli
-from wmrun.nn.layers import MLP, Activation, Dense, Norm, width
+from wmrun.nn.layers import MLP, Activation, Norm, Out, width
 from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, Width
 
 
@@ -33,7 +33,7 @@ class BernoulliHead(Head):
     ) -> None:
         super().__init__()
         self.mlp = MLP(feat_size, layers=layers, units=width(units, "units"), act=act, norm=norm)
-        self.out = Dense(self.mlp.out_size, 1, out_scale=out_scale)
+        self.out = Out(self.mlp.out_size, 1, out_scale=out_scale)
 
     def forward(self, feat: Tensor) -> Bernoulli:
         return Bernoulli(self.out(self.mlp(feat)).squeeze(-1))

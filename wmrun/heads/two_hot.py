@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wmrun.errors import ComponentError
 from wmrun.heads.base import Head
-from wmrun.nn.layers import MLP, Activation, Dense, Norm, width
+from wmrun.nn.layers import MLP, Activation, Norm, Out, width
 from wmrun.nn.two_hot import TwoHot, symexp_bins
 from wmrun.registry.ranges import NonNegativeFloat, NonNegativeInt, Width
 
@@ -47,7 +47,7 @@ class TwoHotHead(Head):
                 hint=f"Set bins: {bins + 1}.",
             )
         self.mlp = MLP(feat_size, layers=layers, units=width(units, "units"), act=act, norm=norm)
-        self.out = Dense(self.mlp.out_size, bins, out_scale=out_scale)
+        self.out = Out(self.mlp.out_size, bins, out_scale=out_scale)
         self.register_buffer("bins", symexp_bins(bins), persistent=False)
 
     def forward(self, feat: Tensor) -> TwoHot:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 
 from wmrun import registry
+from wmrun.agents.acceleration import Acceleration
 from wmrun.agents.base import Agent
-from wmrun.config.schema import DEFAULT_TRACKING_URI, Config, EnvConfig
+from wmrun.config.schema import DEFAULT_TRACKING_URI, Config, DeviceConfig, EnvConfig
 from wmrun.envs.actions import ActionAdapter
 from wmrun.envs.driver import Driver
 from wmrun.envs.pool import EnvPool
@@ -85,7 +86,19 @@ def build_agent(config: Config, spec: EnvSpec, device: torch.device) -> Agent:
     agent: Agent = registry.build(
         "agent", config.agent, spec.obs_space, spec.act_space, device=device
     )
+    agent.accelerate(choose_acceleration(config.device, device))
     return agent
+
+
+def choose_acceleration(wanted: DeviceConfig, device: torch.device) -> Acceleration:
+    """Decide what is "auto"; on a CPU, bfloat16 is slow and compiling takes minutes."""
+    cuda = device.type == "cuda"
+    return Acceleration(
+        compiled=wanted.compile == "always" or (wanted.compile == "auto" and cuda),
+        may_fall_back=wanted.compile == "auto",
+        bfloat16=wanted.precision == "bfloat16"
+        or (wanted.precision == "auto" and cuda and torch.cuda.is_bf16_supported()),
+    )
 
 
 def replay_rows(envs: OpenEnvs) -> RowSpec:

@@ -52,6 +52,13 @@ class Dense(nn.Linear):
         nn.init.zeros_(self.bias)
 
 
+class Out(Dense):
+    """A dense layer whose result is float32, whatever precision it is computed in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).to(torch.float32)
+
+
 class LayerNorm(nn.LayerNorm):
     """Layer norm over the last axis with Keras' epsilon, 1e-3 (torch's default is 1e-5)."""
 
@@ -64,6 +71,9 @@ class RMSNorm(nn.RMSNorm):
 
     def __init__(self, size: int) -> None:
         super().__init__(size, eps=1e-4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(torch.float32))
 
 
 def norm_layer(name: Norm, size: int) -> nn.Module:

@@ -59,7 +59,7 @@ def gated_update(parts: Tensor, h: Tensor) -> Tensor:
     `parts` `[..., 3·size]` holds reset, candidate c and update; `h` is `[..., size]` (V2
     nets.py:317-347, V3 rssm.py:135-159).
     """
-    after: Tensor = _GatedUpdate.apply(parts, h)
+    after: Tensor = _GatedUpdate.apply(parts.to(h.dtype), h)
     return after
 
 
