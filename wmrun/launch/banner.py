@@ -8,6 +8,7 @@ from wmrun_envserver.wire import spaces
 from wmrun.agents.base import Agent
 from wmrun.config.schema import Config
 from wmrun.launch.parts import OpenEnvs, replay_size
+from wmrun.nn.observations import describe_space
 from wmrun.replay.disk import format_bytes, free_bytes
 from wmrun.replay.rows import RowSpec
 from wmrun.run.directory import RunDirectory
@@ -56,7 +57,7 @@ def _leaf(space: spaces.Space) -> str:
         return f"discrete, {space.n} choices"
     if isinstance(space, spaces.Box):
         return f"{space.dtype} {list(space.shape)}"
-    return str(space)
+    return describe_space(space)
 
 
 def _agent(config: Config, agent: Agent) -> str:
