@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from wmrun.nn.distributions import Bernoulli, DiagonalNormal, OneHot, UnitNormal
+from wmrun.nn.distributions import (
+    Bernoulli,
+    DiagonalNormal,
+    OneHot,
+    SquaredError,
+    UnitNormal,
+    mixed_probs,
+    sample_one_hot,
+)
 from wmrun.nn.truncated_normal import EDGE, TruncatedNormal
 
 CONSTANT = 0.5 * math.log(2 * math.pi)
@@ -21,6 +29,27 @@ def test_unit_normal_loss_is_half_the_squared_error_with_constants() -> None:
     np.testing.assert_allclose(scalars, expected, rtol=1e-6)
     vectors = UnitNormal(mean, event_dims=1).loss(target)
     np.testing.assert_allclose(vectors, [2 + 2 * CONSTANT, 4.5 + 2 * CONSTANT], rtol=1e-6)
+
+
+def test_squared_error_has_neither_factor_nor_constant() -> None:
+    mean, target = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 4.0]])
+    assert SquaredError(mean, event_dims=0).loss(target).tolist() == [[0, 4], [9, 0]]
+    assert SquaredError(mean, event_dims=1).loss(target).tolist() == [4, 9]
+    assert SquaredError(mean, event_dims=2).loss(target).item() == 13
+
+
+@pytest.mark.parametrize("classes", [2, 15, 16, 40])
+def test_few_and_many_classes_are_mixed_and_sampled_alike(classes: int) -> None:
+    """Both sides of the number of classes at which the memory layout changes."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 5, classes, generator=generator)
+    odds = np.exp(logits.double().numpy())
+    expected = 0.9 * odds / odds.sum(-1, keepdims=True) + 0.1 / classes
+    probs = mixed_probs(logits, 0.1)
+    np.testing.assert_allclose(probs, expected, rtol=1e-5)
+    noise = torch.rand(6, 5, 1, generator=generator)
+    chosen = (expected.cumsum(-1) <= noise.numpy()).sum(-1)
+    assert np.array_equal(sample_one_hot(probs, noise).argmax(-1), chosen)
 
 
 def test_bernoulli_loss_of_a_soft_label_is_least_at_that_probability() -> None:
