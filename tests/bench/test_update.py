@@ -27,7 +27,7 @@ SMALL = (
     "agent.dynamics={deter: 8, hidden: 8}",
     "agent.reward_head={layers: 1, units: 8}",
     "agent.critic_head={layers: 1, units: 8}",
-    "agent.actor={layers: 1, units: 8}",
+    "agent.actor.continuous={layers: 1, units: 8}",
     "replay={capacity: 100, batch_size: 2, batch_length: 4}",
 )
 

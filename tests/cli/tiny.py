@@ -19,7 +19,7 @@ agent:
   dynamics: {deter: 8, hidden: 8}
   reward_head: {layers: 1, units: 8}
   critic_head: {layers: 1, units: 8}
-  actor: {layers: 1, units: 8}
+  actor: {continuous: {layers: 1, units: 8}, discrete: {layers: 1, units: 8}}
   imagine_horizon: 3
 replay: {capacity: 500, batch_size: 2, batch_length: 4}
 run:

@@ -127,6 +127,15 @@ def test_a_preset_is_valid_below_a_minimal_experiment(write: Write, name: str) -
     assert load_config(file, ["run.env_steps=3_000"]).source[1] == PRESETS / f"{name}.yaml"
 
 
+@pytest.mark.parametrize("name", preset_names())
+def test_an_agent_by_name_alone_is_that_of_its_preset(write: Write, name: str) -> None:
+    bare = VALID.replace("agent: {type: toy}", f"agent: {name}")
+    preset = f"extends: {name}\n" + VALID.replace("agent: {type: toy}\n", "")
+    alone, extended = write("alone.yaml", bare), write("walk.yaml", preset)
+    longer = ["run.env_steps=3_000"]
+    assert load_config(alone, longer).agent == load_config(extended, longer).agent
+
+
 @pytest.mark.parametrize(
     ("section", "changes"),
     [

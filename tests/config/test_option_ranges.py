@@ -25,7 +25,7 @@ def problems(write: Write, override: str) -> tuple[Problem, ...]:
         ("agent.dynamics.hidden=0", "0 is out of range", "an integer >= 1 or null"),
         ("agent.encoder.image.depth=0", "0 is out of range", "an integer >= 1"),
         ("agent.decoder.vector.layers=-1", "-1 is out of range", "an integer >= 0"),
-        ("agent.actor.min_std=-0.1", "-0.1 is out of range", "a number >= 0"),
+        ("agent.actor.continuous.min_std=-0.1", "-0.1 is out of range", "a number >= 0"),
         ("agent.discount=2", "2 is out of range", "a number >= 0 and <= 1"),
         ("agent.imagine_horizon=1", "1 is out of range", "an integer >= 2"),
         ("agent.model_lr=-1", "-1 is out of range", "a number > 0"),
@@ -45,7 +45,7 @@ def test_an_option_out_of_its_range_is_refused(
 
 @pytest.mark.parametrize(
     "override",
-    ["agent.discount=1", "agent.kl_free=0", "agent.grad_clip=0", "agent.actor.layers=0"],
+    ["agent.discount=1", "agent.kl_free=0", "agent.grad_clip=0", "agent.actor.continuous.layers=0"],
 )
 def test_the_ends_of_a_closed_range_are_in_it(write: Write, override: str) -> None:
     load_config(write("walk.yaml", DREAMER), [override])

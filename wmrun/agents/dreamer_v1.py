@@ -81,8 +81,14 @@ class DreamerV1(PartwiseDreamer):
         act_space: spaces.Space,
         *,
         device: torch.device | str,
-        encoder: Annotated[Component, "encoder"] = {"type": "cnn", "depth": 32, "act": "relu"},
-        decoder: Annotated[Component, "decoder"] = {"type": "cnn", "depth": 32, "act": "relu"},
+        encoder: Annotated[Component, "encoder"] = {
+            "type": "multi",
+            "image": {"type": "cnn", "depth": 32, "act": "relu"},
+        },
+        decoder: Annotated[Component, "decoder"] = {
+            "type": "multi",
+            "image": {"type": "cnn", "depth": 32, "act": "relu"},
+        },
         latent: Annotated[Component, "latent"] = {
             "type": "gaussian",
             "size": 30,
@@ -94,7 +100,10 @@ class DreamerV1(PartwiseDreamer):
         reward_head: Annotated[Component, "head"] = {"type": "mse", "layers": 2},
         continue_head: Annotated[Component, "head"] | None = None,
         critic_head: Annotated[Component, "head"] = {"type": "mse", "layers": 3},
-        actor: Annotated[Component, "actor"] = {"type": "tanh_normal"},
+        actor: Annotated[Component, "actor"] = {
+            "type": "auto",
+            "continuous": {"type": "tanh_normal"},
+        },
         hidden: PositiveInt | None = None,
         act: Activation = "elu",
         norm: Norm = "none",
