@@ -29,7 +29,7 @@ def test_sides_that_16_divides(shape: tuple[int, ...], embed_size: int, strided:
     encoder = CnnV3Encoder(obs_space, depth=4, strided=strided)
     obs = {"image": torch.randint(256, (2, 3, *shape), dtype=torch.uint8)}
     assert encoder(obs).shape == (2, 3, encoder.embed_size) == (2, 3, embed_size)
-    decoder = CnnV3Decoder(obs_space, 5, 16, depth=4, units=3)
+    decoder = CnnV3Decoder(obs_space, 5, 16, depth=4, units=3, strided=strided)
     mean = decoder(torch.randn(2, 3, 21))["image"].mean
     assert mean.shape == (2, 3, *shape)
     assert ((mean > 0) & (mean < 1)).all()
@@ -72,6 +72,16 @@ def test_every_block_of_deter_makes_channels_of_its_own() -> None:
     changed = (decoder._first_map(feat) != before)[0]
     assert changed.shape == (2, 1, 16)
     assert changed.any((0, 1)).nonzero().flatten().tolist() == [6, 7]
+
+
+def test_doubling_repeats_pixels_and_then_convolves() -> None:
+    decoder = CnnV3Decoder({"image": space(16, 32, 3)}, 5, 16, depth=2, units=3).double()
+    layer = decoder.layers[0].conv
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(2, 8, 3, 5, dtype=torch.float64)
+    repeated = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    expected = torch.nn.functional.conv2d(repeated, layer.weight, layer.bias, padding=2)
+    torch.testing.assert_close(layer(x), expected)
 
 
 def test_pooling_takes_the_largest_of_four_pixels() -> None:

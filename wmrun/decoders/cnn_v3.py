@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wmrun.decoders.base import Decoder
@@ -25,7 +24,8 @@ class CnnV3Decoder(Decoder):
 
     Each block of `deter` makes some channels of the map, to which `stoch` adds through a hidden
     layer. Every doubling repeats pixels and applies a 5x5 convolution. Predicts pixels in [0, 1],
-    by squared error. Sides must be multiples of 16.
+    by squared error. Sides must be multiples of 16. Several images are split off the channels in
+    the order of the observation space.
 
     Args:
         depth: channels of the maps, which have 4, 4, 3 and 2 times as many.
@@ -33,6 +33,8 @@ class CnnV3Decoder(Decoder):
         blocks: blocks of `deter`.
         act: activation after each layer.
         norm: normalisation over the channels of each pixel, and of the hidden layer.
+        strided: whether maps are doubled by transposed convolutions with stride 2, as the paper
+            says, instead.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class CnnV3Decoder(Decoder):
         blocks: PositiveInt = 8,
         act: Activation = "silu",
         norm: Norm = "rms",
+        strided: bool = False,
     ) -> None:
         super().__init__()
         self._images = ImageStack(obs_space, "the cnn_v3 decoder")
@@ -61,8 +64,10 @@ class CnnV3Decoder(Decoder):
         self.from_stoch = Dense(2 * width(units, "units"), size)
         self.norm = norm_layer(norm, depths[0])
         self._act = ACTIVATIONS[act]
-        self.layers = nn.Sequential(*(_Grow(m, n, act=act, norm=norm) for m, n in pairwise(depths)))
-        self.out = nn.Conv2d(depths[-1], self._images.channels, KERNEL, padding=KERNEL // 2)
+        self.layers = nn.Sequential(
+            *(_Grow(m, n, act=act, norm=norm, strided=strided) for m, n in pairwise(depths))
+        )
+        self.out = _doubling(depths[-1], self._images.channels, strided=strided)
         self.initialize("glorot")
 
     def initialize(self, scheme: Init) -> None:
@@ -72,7 +77,7 @@ class CnnV3Decoder(Decoder):
     def forward(self, feat: Tensor) -> dict[str, SquaredError]:
         rows = feat.flatten(0, -2)
         maps = self._act(self.norm(self._first_map(rows)))
-        pixels = torch.sigmoid(self.out(_doubled(self.layers(channels_first(maps)))))
+        pixels = torch.sigmoid(self.out(self.layers(channels_first(maps))))
         mean = channels_last(pixels).unflatten(0, feat.shape[:-1])
         return {key: SquaredError(part, 3) for key, part in self._images.split(mean).items()}
 
@@ -91,11 +96,13 @@ class CnnV3Decoder(Decoder):
 
 
 class _Grow(nn.Module):
-    """Twice the sides, a convolution, a norm, an activation."""
+    """Twice the sides, a norm, an activation."""
 
-    def __init__(self, in_size: int, out_size: int, *, act: Activation, norm: Norm) -> None:
+    def __init__(
+        self, in_size: int, out_size: int, *, act: Activation, norm: Norm, strided: bool
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_size, out_size, KERNEL, padding=KERNEL // 2)
+        self.conv = _doubling(in_size, out_size, strided=strided)
         self.norm = norm_layer(norm, out_size)
         self._act = ACTIVATIONS[act]
         self.initialize("glorot")
@@ -104,9 +111,37 @@ class _Grow(nn.Module):
         initialize_conv(self.conv, scheme)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = channels_last(self.conv(_doubled(x)))
-        return channels_first(self._act(self.norm(maps)))
+        return channels_first(self._act(self.norm(channels_last(self.conv(x)))))
 
 
-def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="nearest")
+class _RepeatConv(nn.Conv2d):
+    """Repeats every pixel 2x2 and applies a 5x5 convolution; `[N, C, H, W]` to `[N, C', 2H, 2W]`.
+
+    The 5 taps of an output row fall on 3 rows of the input, which rows with even and odd numbers
+    group differently: 3x3 convolutions with sums of the kernel's taps, one for each of the four
+    kinds of output pixel, take 9 products where the definition takes 25.
+    """
+
+    fold: Tensor
+
+    def __init__(self, in_size: int, out_size: int) -> None:
+        super().__init__(in_size, out_size, KERNEL)
+        even = [[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
+        odd = [[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]
+        self.register_buffer("fold", torch.tensor([even, odd]).float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.bias is not None
+        kernels = torch.einsum("apk,bql,ockl->abocpq", self.fold, self.fold, self.weight)
+        kinds = nn.functional.conv2d(x, kernels.flatten(0, 2), self.bias.repeat(4), padding=1)
+        pixels = channels_last(kinds).unflatten(-1, (2, 2, self.out_channels))
+        # [N, H, W, 2, 2, C] to [N, H, 2, W, 2, C]
+        return channels_first(pixels.transpose(2, 3).flatten(3, 4).flatten(1, 2))
+
+
+def _doubling(in_size: int, out_size: int, *, strided: bool) -> nn.Conv2d | nn.ConvTranspose2d:
+    if strided:
+        return nn.ConvTranspose2d(
+            in_size, out_size, KERNEL, stride=2, padding=KERNEL // 2, output_padding=1
+        )
+    return _RepeatConv(in_size, out_size)
