@@ -21,7 +21,8 @@ from tests.golden.archives import (
     mlp_decoder,
     one_hot_noise,
 )
-from wmrun.actors.base import Actor
+from wmrun.actors.base import ActionDistribution, Actor
+from wmrun.actors.bounded_normal import NormalPolicy
 from wmrun.agents.base import ObsSpace
 from wmrun.agents.dreamer_v2 import DreamerV2
 from wmrun.latents.base import Latent
@@ -106,21 +107,27 @@ class _ReplayedOneHot(OneHot):
         return super().sample(one_hot_noise(self.logits.detach().numpy(), noise.numpy()))
 
 
+class _ReplayedNormal(NormalPolicy):
+    def sample(self, noise: Tensor) -> Tensor:
+        return super().sample((noise - self.mean.detach()) / self.std.detach())
+
+
 class _ReplayedTruncatedNormal(TruncatedNormal):
     def standardized(self, noise: Tensor) -> Tensor:
         return (noise - self.loc.detach()) / self.scale.detach()
 
 
-def _replaying(policy: OneHot | TruncatedNormal) -> OneHot | TruncatedNormal:
-    return (
-        _ReplayedOneHot(*policy)
-        if isinstance(policy, OneHot)
-        else _ReplayedTruncatedNormal(*policy)
-    )
+def _replaying(policy: ActionDistribution) -> ActionDistribution:
+    replayed = {
+        OneHot: _ReplayedOneHot,
+        NormalPolicy: _ReplayedNormal,
+        TruncatedNormal: _ReplayedTruncatedNormal,
+    }
+    return replayed[type(policy)](*policy)
 
 
 def _latent_noise(latent: Latent, stats: Tensor, stoch: Tensor) -> Tensor:
     if isinstance(latent, GaussianLatent):
         mean, std = latent.normal(stats)
         return (stoch - mean) / std
-    return one_hot_noise(stats.unflatten(-1, stoch.shape[-2:]).numpy(), stoch.numpy())
+    return one_hot_noise(latent.probs(stats).log().numpy(), stoch.numpy())

@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.golden import fidelity
+
 FOLDER = Path(os.environ.get("WMRUN_GOLDEN", Path(__file__).parent))
 """Holds v1, v2 and v3, or is one of them."""
 
@@ -52,11 +54,17 @@ class Archive(Mapping[str, np.ndarray]):
     """One archive; `archive(name)` opens it."""
 
     def __init__(self, path: Path) -> None:
+        self._name = f"{path.parent.name}/{path.stem}"
         with np.load(path) as arrays:
             self._arrays = {name: arrays[name] for name in arrays.files}
+        fidelity.opened(self._name, self._arrays)
 
     def __getitem__(self, name: str) -> np.ndarray:
+        fidelity.read(self._name, name)
         return self._arrays[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
@@ -98,16 +106,28 @@ def archive(name: str) -> Archive:
     return Archive(folder / f"{path.name}.npz")
 
 
-def close(ours: Tensor, official: np.ndarray, tolerance: float) -> None:
-    """Assert equality within an absolute tolerance."""
-    ours = ours.detach()
-    assert tuple(ours.shape) == official.shape
-    np.testing.assert_allclose(ours.numpy(), official, rtol=0, atol=tolerance)
+def close(
+    ours: Tensor | float, official: np.ndarray, tolerance: float = 0.0, *, relative: float = 0.0
+) -> None:
+    """Assert equality within an absolute tolerance, or one relative to each entry, or their sum.
+
+    Every comparison with an archive is made here: docs/fidelity.md counts them.
+    """
+    found = torch.as_tensor(ours).detach().numpy()
+    official = np.asarray(official)
+    assert found.shape == official.shape
+    fidelity.compared(found, official, tolerance, relative)
+    np.testing.assert_allclose(found, official, rtol=relative, atol=tolerance)
 
 
 def close_to_largest(ours: Tensor, official: np.ndarray, tolerance: float) -> None:
     """Assert equality within a tolerance relative to the array's largest entry."""
     close(ours, official, tolerance * float(np.abs(official).max()) + 1e-30)
+
+
+def close_to_norm(ours: Tensor, official: np.ndarray, tolerance: float) -> None:
+    """Assert equality within a tolerance relative to the array's norm."""
+    close(ours, official, tolerance * float(np.linalg.norm(official)) + 1e-30)
 
 
 def one_hot_noise(logits: np.ndarray, sample: np.ndarray) -> Tensor:

@@ -116,12 +116,17 @@ def arrays(data: Archive, module: nn.Module, table: Table, prefix: str) -> dict[
     """
     found = {}
     for name, parameter in module.named_parameters():
-        layer, _, kind = name.rpartition(".")
-        official = f"{prefix}{table[layer]}/{_kind(table[layer], kind)}"
+        official = prefix + official_name(name, table)
         if official in data:
             found[name] = _layout(data[official], official)
             assert found[name].shape == tuple(parameter.shape), name
     return found
+
+
+def official_name(name: str, table: Table) -> str:
+    """Return the official name of one of our parameters."""
+    layer, _, kind = name.rpartition(".")
+    return f"{table[layer]}/{_kind(table[layer], kind)}"
 
 
 def load(data: Archive, module: nn.Module, table: Table) -> None:
