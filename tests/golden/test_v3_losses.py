@@ -32,7 +32,7 @@ def test_replayed_returns(case: str) -> None:
         boot,
         float(data[f"{case}/lam"]) * (1 - last[1:]),
     )
-    np.testing.assert_allclose(returns.T, data[f"{case}/ret"], rtol=1e-5, atol=1e-5)
+    close(returns.T, data[f"{case}/ret"], 1e-5, relative=1e-5)
 
 
 def test_every_case_of_returns_is_covered() -> None:
@@ -80,10 +80,8 @@ def test_slow_average(setting: str, rate: float) -> None:
         if update:
             _fill(live, data, update)
             average.update()
-        np.testing.assert_allclose(
-            slow.weight.T, data[f"{setting}/kernel"][update], rtol=1e-6, atol=1e-8
-        )
-        np.testing.assert_allclose(slow.bias, data[f"{setting}/bias"][update], rtol=1e-6, atol=1e-8)
+        close(slow.weight.T, data[f"{setting}/kernel"][update], 1e-8, relative=1e-6)
+        close(slow.bias, data[f"{setting}/bias"][update], 1e-8, relative=1e-6)
 
 
 def _fill(layer: nn.Linear, data: Archive, update: int) -> None:
@@ -93,4 +91,4 @@ def _fill(layer: nn.Linear, data: Archive, update: int) -> None:
 
 
 def _close(ours: Tensor, official: np.ndarray) -> None:
-    np.testing.assert_allclose(ours, official, rtol=1e-5)
+    close(ours, official, relative=1e-5)

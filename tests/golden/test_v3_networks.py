@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -68,15 +67,20 @@ def test_images_and_vectors_together() -> None:
     _check_decoder(data, space, _loaded(data, decoder, table))
 
 
+def test_feat_order() -> None:
+    data = archive("v3/heads")
+    close(_feat(data).roll(32, -1), data["feat"])
+
+
 @pytest.mark.parametrize(("name", "layers"), [("rew", 1), ("val", 3)])
 def test_two_hot_heads(name: str, layers: int) -> None:
     data = archive("v3/heads")
     head = _loaded(data, TwoHotHead(52, layers=layers, units=16), v3_names.head(name))
     prediction = head(_feat(data))
     close(prediction.logits, data[f"{name}_logits"], LOGITS)
-    np.testing.assert_allclose(prediction.mean.detach(), data[f"{name}_pred"], rtol=1e-4)
+    close(prediction.mean, data[f"{name}_pred"], relative=1e-4)
     loss = prediction.loss(data.tensor(f"{name}_target"))
-    np.testing.assert_allclose(loss.detach(), data[f"{name}_loss"], rtol=1e-4)
+    close(loss, data[f"{name}_loss"], relative=1e-4)
 
 
 def test_continue_head() -> None:
@@ -95,8 +99,8 @@ def test_continuous_actor() -> None:
     policy = actor(_feat(data))
     close(policy.mean, data["polc_mean"], LOGITS)
     close(policy.std, data["polc_std"], LOGITS)
-    log_prob = policy.log_prob(data.tensor("polc_action")).detach()
-    np.testing.assert_allclose(log_prob, data["polc_logp"], rtol=1e-4, atol=1e-5)
+    log_prob = policy.log_prob(data.tensor("polc_action"))
+    close(log_prob, data["polc_logp"], 1e-5, relative=1e-4)
     close(policy.entropy(), data["polc_entropy"], LOGITS)
 
 
@@ -127,9 +131,9 @@ def test_initial_kernels(name: str, build: Callable[[], nn.Module]) -> None:
         initialize(layer, "truncated_normal")
         kernels.append(dict(layer.named_parameters())[_kernel(layer)].detach().flatten())
     numbers = torch.cat(kernels)
-    np.testing.assert_allclose(numbers.std(), std, rtol=1e-2)
-    np.testing.assert_allclose(numbers.abs().max(), largest, rtol=1e-2)
-    np.testing.assert_allclose(numbers.std(), fan_in**-0.5, rtol=1e-2)
+    close(numbers.std(), std, relative=1e-2)
+    close(numbers.abs().max(), largest, relative=1e-2)
+    close(numbers.std(), fan_in**-0.5, relative=1e-2)
 
 
 def _kernel(layer: nn.Module) -> str:
@@ -148,8 +152,7 @@ def _check_decoder(data: Archive, space: ObsSpace, decoder: nn.Module) -> None:
     for key, prediction in predictions.items():
         official = data[f"recon/{key}"]
         close(prediction.mean.reshape(official.shape), official, MEAN)
-        loss = prediction.loss(targets[key]).detach()
-        np.testing.assert_allclose(loss, data[f"loss/{key}"], rtol=LOSS)
+        close(prediction.loss(targets[key]), data[f"loss/{key}"], relative=LOSS)
 
 
 def _observation(data: Archive, space: ObsSpace) -> dict[str, Tensor]:
