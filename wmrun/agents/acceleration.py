@@ -30,6 +30,8 @@ def compile_networks(*networks: nn.Module, may_fall_back: bool) -> None:
     """
     if may_fall_back:
         torch._dynamo.config.suppress_errors = True
+    # Every MLP shares the code that this counts, and each meets a few shapes.
+    torch._dynamo.config.recompile_limit = 256
     for network in networks:
         for module in network.modules():
             if isinstance(module, (Encoder, Dynamics, MLP)):
