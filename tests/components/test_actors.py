@@ -40,6 +40,19 @@ def test_categorical_actions_are_one_hot() -> None:
     assert samples.detach().sum(-1).tolist() == pytest.approx([1.0] * 100)
 
 
+def test_categorical_mixes_in_the_uniform_distribution() -> None:
+    actor = CategoricalActor(3, Discrete(4), layers=0, unimix=0.2)
+    torch.nn.init.zeros_(actor.out.weight)
+    actor.out.bias.data = torch.tensor([0.7, 0.1, 0.1, 0.1]).log()
+    probs = actor(torch.zeros(3)).logits.softmax(-1)
+    assert probs.tolist() == pytest.approx([0.61, 0.13, 0.13, 0.13])
+
+
+def test_categorical_with_an_out_scale_of_zero_starts_uniform() -> None:
+    policy = CategoricalActor(3, Discrete(4), layers=1, units=5, out_scale=0.0)(torch.randn(2, 3))
+    assert policy.entropy().tolist() == pytest.approx([math.log(4)] * 2)
+
+
 def test_the_only_leaf_of_a_dict_is_the_action_space() -> None:
     assert action_size(Dict((("torque", Box((3,), low=-1, high=1)),))) == 3
     assert CategoricalActor(3, Dict((("button", Discrete(2)),))).action_size == 2
