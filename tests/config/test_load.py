@@ -124,10 +124,10 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(folder: Path) -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_a_preset_is_valid_below_a_minimal_experiment(write: Write, name: str) -> None:
     file = write("walk.yaml", f"extends: {name}\n" + VALID.replace("agent: {type: toy}\n", ""))
-    assert load_config(file, ["run.env_steps=3_000"]).source[1] == PRESETS / f"{name}.yaml"
+    assert load_config(file, ["run.env_steps=300_000"]).source[1] == PRESETS / f"{name}.yaml"
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", ["dreamer_v1", "dreamer_v2", "dreamer_v3"])
 def test_an_agent_by_name_alone_is_that_of_its_preset(write: Write, name: str) -> None:
     bare = VALID.replace("agent: {type: toy}", f"agent: {name}")
     preset = f"extends: {name}\n" + VALID.replace("agent: {type: toy}\n", "")
