@@ -20,9 +20,12 @@ _TAGS: dict[type, str] = {
 
 def dump_yaml(config: Config) -> str:
     """Return the resolved experiment: every key, in the order of the schema, nothing extended."""
-    text: str = yaml.dump(
-        config.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000
-    )
+    return dump_mapping(config.model_dump())
+
+
+def dump_mapping(mapping: dict[str, Any]) -> str:
+    """Return a part of an experiment, or all of it, as YAML that reads back as the same."""
+    text: str = yaml.dump(mapping, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
     return text
 
 

@@ -13,14 +13,17 @@ from wmrun.config.yaml_tree import read_yaml
 _ASSIGNMENT = re.compile(r"([^=]*)=", re.DOTALL)
 
 
-def read_overrides(arguments: Sequence[str], log: ProblemLog) -> Mapping:
+def read_overrides(
+    arguments: Sequence[str], log: ProblemLog, *, origin: str = "command line, argument"
+) -> Mapping:
     """Return the tree that all arguments together describe; a later one wins over an earlier.
 
-    Values are YAML; an empty one is null. Arguments that cannot be read are recorded in `log`.
+    Values are YAML; an empty one is null. Arguments that cannot be read are recorded in `log`, each
+    by `origin` and its number.
     """
-    place = Place(Source("command line", "", argument=len(arguments) + 1), 1, 1)
+    place = Place(Source(origin, "", argument=len(arguments) + 1), 1, 1)
     sources = [
-        Source(f"command line, argument {number}", argument, argument=number)
+        Source(f"{origin} {number}", argument, argument=number)
         for number, argument in enumerate(arguments, start=1)
     ]
     trees = (_read(source, log) for source in sources)

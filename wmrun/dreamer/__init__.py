@@ -1,0 +1,1 @@
+"""The three Dreamers from Python: `from wmrun import DreamerAgent, DreamerConfig`."""
