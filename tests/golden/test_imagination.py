@@ -35,6 +35,9 @@ def test_with_continue_head(through_dynamics: bool) -> None:
     discount = agent._imagined_discount(trajectory.feat, is_terminal)
     close(discount, data["seq.discount"], TOLERANCE)
     close(discount_weights(discount), data["seq.weight"], TOLERANCE)
+    predicted = agent._imagined_discount(trajectory.feat)[0]
+    difference = (predicted - data.tensor("discount_head_mean")[0]).abs().max()
+    close(difference, data["seq_noterm.first_discount_is_predicted"], TOLERANCE)
 
 
 def test_without_continue_head_the_discount_is_constant() -> None:
@@ -45,6 +48,9 @@ def test_without_continue_head_the_discount_is_constant() -> None:
     discount = agent._imagined_discount(trajectory.feat, is_terminal)
     close(discount, data["seq.discount"], TOLERANCE)
     close(discount_weights(discount), data["seq.weight"], TOLERANCE)
+    policy = trajectory.policy
+    action = policy.loc + policy.scale * data.tensor("action_eps")
+    close(action, data["seq.action"][1:], TOLERANCE)
 
 
 def _imagine(agent: DreamerV2, data: Archive, through_dynamics: bool) -> Trajectory:

@@ -54,7 +54,11 @@ def test_obs_step(data: Archive, rssm: RSSM) -> None:
     close(state.deter, data["obs_step.post_deter"], STEP)
     close(state.stoch, _flat(data["obs_step.post_stoch"]), STEP)
     _close_stats(rssm, post, data, "obs_step.post_", STEP)
-    _close_stats(rssm, rssm.prior(state.deter), data, "obs_step.prior_", STEP)
+    prior = rssm.prior(state.deter)
+    _close_stats(rssm, prior, data, "obs_step.prior_", STEP)
+    close(state.deter, data["obs_step.prior_deter"], STEP)
+    sample = rssm.latent.sample(prior, _noise(data, "obs_step.prior_"))
+    close(sample, _flat(data["obs_step.prior_stoch"]), STEP)
     close(rssm.latent.mode(post), _flat(data["obs_step.mode_stoch"]), STEP)
 
 
@@ -71,6 +75,9 @@ def test_observe(data: Archive, rssm: RSSM, run: str) -> None:
     close(observed.state.stoch, _flat(data[f"{run}.post_stoch"]), SCAN)
     _close_stats(rssm, observed.post, data, f"{run}.post_", SCAN)
     _close_stats(rssm, observed.prior, data, f"{run}.prior_", SCAN)
+    close(observed.state.deter, data[f"{run}.prior_deter"], SCAN)
+    sample = rssm.latent.sample(observed.prior, _noise(data, f"{run}.prior_"))
+    close(sample, _flat(data[f"{run}.prior_stoch"]), SCAN)
 
 
 def test_feat_entropies_and_kl(data: Archive, rssm: RSSM) -> None:
@@ -125,8 +132,11 @@ def _noise(data: Archive, prefix: str) -> Tensor:
     """Return the noise that leads to the recorded samples, in the layout of the recorded arrays."""
     if f"{prefix}logit" in data:
         return one_hot_noise(data[f"{prefix}logit"], data[f"{prefix}stoch"])
-    mean, std, stoch = (data[prefix + name].astype(np.float64) for name in ("mean", "std", "stoch"))
-    return torch.tensor((stoch - mean) / std, dtype=torch.float32)
+    run, _, turn = prefix.rpartition(".")
+    noise = data.tensor(f"{run}.noise")
+    if turn:
+        noise = noise.select(-3, ("prior_", "post_").index(turn))
+    return noise.transpose(0, 1) if noise.ndim == 3 else noise
 
 
 def _close_stats(rssm: RSSM, stats: Tensor, data: Archive, prefix: str, tolerance: float) -> None:

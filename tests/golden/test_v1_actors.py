@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -40,15 +39,15 @@ def test_sample_and_its_gradient(data: Archive) -> None:
 
 def test_log_prob_of_an_own_sample(data: Archive) -> None:
     log_prob = _policy(data.tensor("raw")).log_prob(data.tensor("sample")).detach()
-    np.testing.assert_allclose(log_prob, data["sample_log_prob"], rtol=VALUE, atol=VALUE)
+    close(log_prob, data["sample_log_prob"], VALUE, relative=VALUE)
 
 
 def test_log_prob_of_given_actions_up_to_the_bounds(data: Archive) -> None:
     raw = data.tensor("raw", grad=True)
     log_prob = _policy(raw).log_prob(data.tensor("given_action"))
     official, saturated = data["given_log_prob"], slice(4, 6)
-    np.testing.assert_allclose(log_prob.detach()[:4], official[:4], rtol=VALUE, atol=VALUE)
-    np.testing.assert_allclose(log_prob.detach()[saturated], official[saturated], rtol=1e-4)
+    close(log_prob.detach()[:4], official[:4], VALUE, relative=VALUE)
+    close(log_prob.detach()[saturated], official[saturated], relative=1e-4)
     log_prob[:5].sum().backward()
     close_to_largest(raw.grad, data["grad_lp.raw"], 1e-4)
 
@@ -84,7 +83,7 @@ def test_mean_and_entropy_of_a_hundred_samples(data: Archive) -> None:
     policy = _actor(data)(data.tensor("net.feat")[:, 0])
     close(policy.sample(data.tensor("sd.noise_mean")).mean(0), data["sd.mean"], VALUE)
     entropy = policy.entropy(data.tensor("sd.noise_entropy")).detach()
-    np.testing.assert_allclose(entropy, data["sd.entropy"], rtol=VALUE, atol=VALUE)
+    close(entropy, data["sd.entropy"], VALUE, relative=VALUE)
 
 
 def test_one_hot_actions(data: Archive) -> None:
@@ -110,7 +109,7 @@ def test_tanh_normal_of_dreamer_v2() -> None:
     close(policy.std, data["th.std"], 5e-6)
     first = TanhNormal(policy.mean[:6], policy.std[:6])
     log_prob = first.log_prob(data.tensor("tn.given_action")[:6]).detach()
-    np.testing.assert_allclose(log_prob, data["th.given_log_prob"], rtol=1e-5, atol=1e-5)
+    close(log_prob, data["th.given_log_prob"], 1e-5, relative=1e-5)
 
 
 def _actor(data: Archive) -> TanhNormalActor:

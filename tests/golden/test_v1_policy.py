@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -52,13 +51,15 @@ def test_three_evaluation_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_schedules(name: str, schedule: Schedule) -> None:
     data = archive("v1/explore")
     ours = [schedule(int(steps)) for steps in data["steps"]]
-    np.testing.assert_allclose(ours, data[f"amount.{name}"], rtol=0, atol=1e-6)
+    close(ours, data[f"amount.{name}"], 1e-6)
 
 
 def test_noise_on_continuous_actions() -> None:
     data = archive("v1/explore")
     noisy = disturbed(data.tensor("gauss.action"), data.tensor("gauss.noise"), 0.3)
     close(noisy, data["gauss.out"], 1e-6)
+    unchanged = disturbed(data.tensor("gauss.action"), data.tensor("gauss.noise"), 0.0)
+    close(unchanged, data["eval.out"])
 
 
 def test_random_choices_in_place_of_discrete_actions() -> None:
@@ -80,9 +81,7 @@ def _check(agent: DreamerV1, data: Archive, mode: ActMode, slots: int) -> None:
     for call in range(3):
         obs = {"image": data["image"][:slots, call]}
         action, carry = agent.act(obs, data["reset"][call, :slots], carry, mode)
-        np.testing.assert_allclose(
-            action, data[f"{mode}.action"][call, :slots], rtol=0, atol=TOLERANCE
-        )
+        close(action, data[f"{mode}.action"][call, :slots], TOLERANCE)
         close(carry.action, data[f"{mode}.action"][call, :slots], TOLERANCE)
         close(carry.state.stoch, data[f"{mode}.stoch"][call, :slots], TOLERANCE)
         close(carry.state.deter, data[f"{mode}.deter"][call, :slots], TOLERANCE)
