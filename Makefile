@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart install test test-slow lint format protos bench clean
+.PHONY: quickstart install test test-slow lint format fidelity protos bench clean
 
 quickstart: install ## Train experiments/quickstart.yaml (CartPole, CPU, under 10 minutes)
 	$(BIN)/wmrun run experiments/quickstart.yaml
@@ -33,6 +33,9 @@ lint: install ## ruff and mypy
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fidelity: install ## Compare with the original Dreamers' numbers and write docs/fidelity.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/golden --fidelity docs/fidelity.md
 
 protos: install ## Rebuild the committed descriptor sets from protos/
 	$(BIN)/python protos/compile.py

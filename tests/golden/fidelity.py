@@ -78,7 +78,7 @@ def _row(name: str, record: _Record) -> str:
     counts = (len(record.held), len(record.read), record.comparisons, record.numbers)
     cells = [f"`{name}`", *(f"{count:,}" for count in counts)]
     return (
-        "| " + " | ".join([*cells, f"{record.relative:.0e}", f"{record.of_tolerance:.0e}"]) + " |"
+        "| " + " | ".join([*cells, f"{record.relative:.1g}", f"{record.of_tolerance:.1g}"]) + " |"
     )
 
 
@@ -89,4 +89,5 @@ def _unread() -> str:
     listed = [
         f"- `{name}`: {', '.join(f'`{a}`' for a in left)}" for name, left in rest.items() if left
     ]
-    return "\n".join(["Arrays that no test reads:", "", *listed])
+    title = "Arrays that no test reads; `tests/golden/README.md` says why:"
+    return "\n".join([title, "", *listed])
