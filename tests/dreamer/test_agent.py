@@ -33,7 +33,12 @@ def tiny() -> DreamerConfig:
         deter_size=8,
         embed_size=8,
         imagine_horizon=3,
+        discrete_latents=True,
+        stoch_classes=4,
+        kl_balancing=True,
         discount_model=True,
+        layer_norm=True,
+        actor_grad="reinforce",
         overrides={
             "threads": 1,
             "replay": {"capacity": 500, "sampler": "windows"},
@@ -68,7 +73,7 @@ def test_training_leaves_the_run_that_the_command_line_would(tmp_path: Path) -> 
 
     with pytest.raises(RunError, match="is complete"):
         agent.resume()
-    assert len(agent.evaluate(episodes=2).evaluation.returns) == 2
+    assert len(DreamerAgent(config).evaluate(outcome.run, episodes=2).evaluation.returns) == 2
 
 
 def test_a_backend_that_is_not_installed_is_an_error_of_the_environment(tmp_path: Path) -> None:

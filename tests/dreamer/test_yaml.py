@@ -99,6 +99,18 @@ def test_any_experiment_file_keeps_everything(file: Path) -> None:
     assert DreamerConfig.from_yaml(file).resolve() == load_config(file)
 
 
+def test_components_that_no_attribute_knows_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_text(
+        "name: mix\nenv: {task: x}\nrun: {env_steps: 9_000}\n"
+        "agent: {type: dreamer_v2, encoder: {type: mlp, units: 8}, decoder: {type: mlp},\n"
+        "  dynamics: {type: gru_block, deter: 64, hidden: 8}, critic_head: {type: bernoulli}}\n"
+    )
+    config = DreamerConfig.from_yaml(file)
+    assert config.resolve() == load_config(file)
+    assert (config.embed_size, config.critic, config.deter_size) == (None, None, 64)
+
+
 def test_what_has_no_attribute_goes_to_overrides(tmp_path: Path) -> None:
     config = DreamerConfig.from_yaml(write_tiny(tmp_path))
     assert (config.algorithm, config.name, config.env_backend) == ("dreamer_v2", "tiny", "echo")

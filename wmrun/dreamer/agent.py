@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from wmrun.launch.training import Outcome
     from wmrun.run.directory import RunDirectory
 
-Run = str | os.PathLike[str]
-"""A run directory, a run id, or the name of an experiment: its newest run."""
-
 
 class DreamerAgent:
     """The experiment of a `DreamerConfig`, ready to be run as `wmrun run` would.
@@ -54,11 +51,17 @@ class DreamerAgent:
         return outcome
 
     def resume(
-        self, run: Run | None = None, *, overrides: Sequence[str] = (), checkpoint: str = "last"
+        self,
+        run: str | os.PathLike[str] | RunDirectory | None = None,
+        *,
+        overrides: Sequence[str] = (),
+        checkpoint: str = "last",
     ) -> Outcome:
         """Continue a run with its own config, changed by `overrides` (`["run.env_steps=2_000"]`).
 
-        Without `run` it is the one that this agent trained, or else the newest of its name.
+        `run` is the one that `train` returned, a run directory, a run id, or the name of an
+        experiment, which stands for its newest run. Without it, it is the run that this agent
+        trained, or else the newest of its name.
         """
         from wmrun.launch.training import resume_run
 
@@ -67,26 +70,33 @@ class DreamerAgent:
 
     def evaluate(
         self,
-        run: Run | None = None,
+        run: str | os.PathLike[str] | RunDirectory | None = None,
         *,
         episodes: int = 10,
         checkpoint: str = "last",
         video: bool = False,
+        seed: int | None = None,
     ) -> EvaluatedRun:
         """Play episodes with a checkpoint of a run, which is found as in `resume`.
 
-        Returns the episodes and their returns (`evaluation.returns`), and the video's path.
+        `seed` is that of environments and latents; None: the run's. Returns the episodes and their
+        returns (`evaluation.returns`), and the video's path.
         """
         from wmrun.launch.evaluation import evaluate_run
 
         found = self._find(run)
-        return evaluate_run(found, episodes=episodes, checkpoint=checkpoint, video=video)
+        overrides = [] if seed is None else [f"seed={seed}"]
+        return evaluate_run(
+            found, episodes=episodes, checkpoint=checkpoint, video=video, overrides=overrides
+        )
 
-    def _find(self, run: Run | None) -> RunDirectory:
-        from wmrun.run.directory import find_run
+    def _find(self, run: str | os.PathLike[str] | RunDirectory | None) -> RunDirectory:
+        from wmrun.run.directory import RunDirectory, find_run
 
         if run is None and self._last is not None:
             return self._last
+        if isinstance(run, RunDirectory):
+            return run
         return find_run(self.config.name if run is None else os.fspath(run), root=self._runs)
 
 

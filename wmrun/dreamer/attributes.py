@@ -244,6 +244,11 @@ def _write_discount_model(value: bool, tree: Mapping) -> Change:
     return {"agent.continue_head": head if value else None}
 
 
+def _read_critic(tree: Mapping) -> str | None:
+    critic = at(tree, "agent.critic_head.type")
+    return critic if critic in ("mse", "two_hot") else None
+
+
 def _write_critic(value: Any, tree: Mapping) -> Change:
     return {"agent.critic_head": {**at(tree, "agent.critic_head"), "type": value}}
 
@@ -288,7 +293,7 @@ ATTRIBUTES: dict[str, Attribute] = {
     "discount_model": _switch(
         lambda tree: at(tree, "agent.continue_head") is not None, _write_discount_model
     ),
-    "critic": Attribute(lambda tree: at(tree, "agent.critic_head.type"), _write_critic),
+    "critic": Attribute(_read_critic, _write_critic),
     "actor_grad": _key("agent.actor_grad"),
     "kl_balancing": Attribute(_read_kl_balancing, _write_kl_balancing),
     "kl_loss_coeff": Attribute(lambda tree: at(tree, _kl_key(tree)), _write_kl_loss_coeff),

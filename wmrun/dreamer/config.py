@@ -123,7 +123,7 @@ class DreamerConfig:
     layer_norm: bool
     cnn_residual: bool
     discount_model: bool
-    critic: str
+    critic: str | None
     actor_grad: str
     kl_balancing: bool | float
     kl_loss_coeff: float
