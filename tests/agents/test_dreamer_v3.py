@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from wmrun_envserver.wire.spaces import Box, Discrete, Space
 
-from tests.agents.small import CONTINUOUS, DISCRETE, IMAGE, VECTOR, random_batch
+from tests.agents.small import IMAGE, VECTOR, random_batch
 from tests.agents.small_v3 import CLASSES, DETER, GROUPS, parameters, small_v3, stored_batch
 from wmrun import registry
 from wmrun.agents import dreamer_v3
@@ -242,13 +242,20 @@ def test_evaluation_samples_unless_told_to_take_the_mode() -> None:
         assert np.allclose(actions, mean) is not sampling
 
 
-def test_a_terminal_start_counts_for_nothing() -> None:
-    """Its weight is the predicted continuation of the start itself."""
-    agent = _awake()
-    torch.nn.init.constant_(agent.world_model.continue_head.get_parameter("out.bias"), -1e9)
+@pytest.mark.parametrize("chance", [0.0, 0.5])
+def test_states_count_as_likely_as_they_are_reached_and_the_start_is_no_exception(
+    chance: float,
+) -> None:
+    """Uniform two-hot predictions are ln 255 from the return and from the slow critic's value."""
+    agent = small_v3()
+    head = agent.world_model.continue_head
+    assert head is not None
+    torch.nn.init.zeros_(head.get_parameter("out.weight"))
+    logit = torch.logit(torch.tensor(chance)).clamp(min=-1e9)
+    torch.nn.init.constant_(head.get_parameter("out.bias"), logit.item())
     metrics = agent.update(stored_batch(agent)).metrics
-    assert metrics["imagined/discount"] == 0
-    assert (metrics["loss/actor"], metrics["loss/critic"]) == (0, 0)
+    weights = [chance, chance**2, chance**3]
+    assert metrics["loss/critic"] == pytest.approx(sum(weights) / 3 * 2 * np.log(255), rel=1e-5)
 
 
 def test_advantages_are_divided_by_the_range_of_returns() -> None:
@@ -299,28 +306,15 @@ def test_divergence_is_named_and_leaves_every_parameter_as_it_was(key: str, loss
 
 
 def test_repeated_updates_fit_the_batch() -> None:
-    agent = small_v3(lr=3e-3)
+    agent = small_v3(lr=1e-2)
     batch = stored_batch(agent)
-    losses = [agent.update(batch).metrics["loss/vector"] for _ in range(60)]
+    losses = [agent.update(batch).metrics["loss/vector"] for _ in range(30)]
     assert losses[-1] < 0.5 * losses[0]
 
 
 def test_unknown_loss_scale_is_refused() -> None:
     with pytest.raises(ComponentError, match="names 'vectors'"):
         small_v3(loss_scales={"vectors": 2.0})
-
-
-@pytest.mark.parametrize("gradient", ["auto", "dynamics", "reinforce", "mix"])
-@pytest.mark.parametrize("act_space", [CONTINUOUS, DISCRETE], ids=["continuous", "discrete"])
-@pytest.mark.parametrize("latent", ["categorical", "gaussian"])
-def test_every_combination_updates(gradient: str, act_space: Space, latent: str) -> None:
-    options = {"latent": {"type": "gaussian", "size": 5}} if latent == "gaussian" else {}
-    agent = small_v3(act_space=act_space, actor_grad=gradient, **options)
-    before = parameters(agent)
-    for seed in range(2):
-        agent.update(stored_batch(agent, seed=seed))
-    moved = {n.split(".")[0] for n, t in parameters(agent).items() if not torch.equal(t, before[n])}
-    assert moved == {"world_model", "actor", "critic", "slow_critic"}
 
 
 class _Built(Exception):
