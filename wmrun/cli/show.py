@@ -12,6 +12,9 @@ from wmrun.cli.output import print_json, print_table, results
 from wmrun.registry import ComponentInfo, Option, describe
 from wmrun.registry.annotations import type_text
 
+_WIDEST = 30
+"""Characters of a default beyond which it is cut short."""
+
 
 def show_cli(
     kind: Annotated[str, typer.Argument(help="The kind, such as encoder.", show_default=False)],
@@ -47,7 +50,13 @@ def show(info: ComponentInfo) -> dict[str, Any]:
 
 
 def _default(option: Option) -> str:
-    return "required" if option.required else _flow(option.default)
+    if option.required:
+        return "required"
+    text = _flow(option.default)
+    if len(text) > _WIDEST and isinstance(option.default, dict) and "type" in option.default:
+        # A component with settings of its own; --json and `wmrun config show` have all of them.
+        return f"{{type: {option.default['type']}, ...}}"
+    return text
 
 
 def _flow(value: Any) -> str:
