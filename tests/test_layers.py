@@ -26,7 +26,7 @@ LAYERS = (
     {"run"},
     {"tracking"},
     {"launch"},
-    {"bench", "dreamer"},
+    {"bench", "api"},
     {"cli"},
     {"__main__"},
 )
@@ -71,7 +71,7 @@ def own_module(name: str) -> str | None:
     return parent if parent in LEARNER and parent != "wmrun" else None
 
 
-LIGHT_PARTS = (["cli"], ["config"], ["registry"], ["dreamer"])
+LIGHT_PARTS = (["cli"], ["config"], ["registry"], ["api"])
 LIGHT = [name for name in LEARNER if name.split(".")[1:2] in LIGHT_PARTS]
 """What runs before training starts."""
 

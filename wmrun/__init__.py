@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wmrun.dreamer.agent import DreamerAgent as DreamerAgent
-    from wmrun.dreamer.config import DreamerConfig as DreamerConfig
+    from wmrun.api.agent import DreamerAgent as DreamerAgent
+    from wmrun.api.config import DreamerConfig as DreamerConfig
 
 __all__ = ["DreamerAgent", "DreamerConfig"]
 
-_HOMES = {"DreamerAgent": "wmrun.dreamer.agent", "DreamerConfig": "wmrun.dreamer.config"}
+_HOMES = {"DreamerAgent": "wmrun.api.agent", "DreamerConfig": "wmrun.api.config"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wmrun.agents.sizes import WIDTHS
+from wmrun.api.values import Unfit
 from wmrun.config.tree import Mapping, plain
-from wmrun.dreamer.values import Unfit
 
 Change = dict[str, Any]
 """Values by dotted key."""

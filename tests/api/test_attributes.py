@@ -13,8 +13,8 @@ from wmrun_envserver.wire.spaces import Box
 
 from wmrun import DreamerConfig, registry
 from wmrun.agents.sizes import sized
+from wmrun.api.attributes import ATTRIBUTES
 from wmrun.config.schema import Config
-from wmrun.dreamer.attributes import ATTRIBUTES
 
 MODEL = (
     "stoch_size",

@@ -7,14 +7,14 @@ from collections.abc import Mapping as AnyMapping
 from functools import cache
 from typing import Any
 
+from wmrun.api.attributes import ATTRIBUTES, Attribute, at
+from wmrun.api.values import Unfit, nested, place_of, plain_value, settings_tree
 from wmrun.config.extends import PRESETS, FileReader
 from wmrun.config.overrides import read_overrides
 from wmrun.config.problems import ConfigError, ProblemLog
 from wmrun.config.schema import Config, Section
 from wmrun.config.shorthand import written_out
 from wmrun.config.tree import Mapping, Place, Source, from_plain, merge
-from wmrun.dreamer.attributes import ATTRIBUTES, Attribute, at
-from wmrun.dreamer.values import Unfit, nested, place_of, plain_value, settings_tree
 
 TOTAL_STEPS = 1_000_000
 _UNSET = Place(Source("DreamerConfig", ""), 1, 1)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from wmrun import DreamerAgent, DreamerConfig
+from wmrun.api.config import UnknownAttribute
 from wmrun.config.problems import ConfigError, Problem
-from wmrun.dreamer.config import UnknownAttribute
 from wmrun.errors import WmrunError
 
 

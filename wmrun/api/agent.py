@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wmrun.api.config import DreamerConfig
 from wmrun.config.schema import Config
-from wmrun.dreamer.config import DreamerConfig
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,6 +7,9 @@ from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from wmrun.api.attributes import ATTRIBUTES
+from wmrun.api.experiment import TOTAL_STEPS, changes, differences, over, preset
+from wmrun.api.values import place_of
 from wmrun.config.dump import dump_mapping
 from wmrun.config.extends import KEY, PRESETS
 from wmrun.config.load import load_config
@@ -15,9 +18,6 @@ from wmrun.config.programs import absolute_program
 from wmrun.config.schema import Config
 from wmrun.config.tree import Mapping, Place, Source, from_plain, merge, plain
 from wmrun.config.validation import Validator
-from wmrun.dreamer.attributes import ATTRIBUTES
-from wmrun.dreamer.experiment import TOTAL_STEPS, changes, differences, over, preset
-from wmrun.dreamer.values import place_of
 from wmrun.errors import ExitCode, UsageError, WmrunError
 from wmrun.spelling import closest
 
