@@ -12,6 +12,7 @@ from tests.agents.small import CONTINUOUS, DISCRETE, random_batch, small_dreamer
 from tests.agents.small_v3 import small_v3, stored_batch
 from tests.agents.test_dreamer_v1 import small_v1
 from wmrun.agents.dreamer import Dreamer
+from wmrun.errors import ComponentError
 
 BUILD = {"v1": small_v1, "v2": small_dreamer, "v3": small_v3}
 CATEGORICAL = {"type": "categorical", "groups": 2, "classes": 3, "unimix": 0.01}
@@ -73,3 +74,24 @@ def _parameters(agent: Dreamer) -> dict[str, torch.Tensor]:
         for part, module in parts.items()
         for name, parameter in module.named_parameters()
     }
+
+
+@pytest.mark.parametrize(
+    ("option", "head", "words"),
+    [
+        (
+            "critic_head",
+            "bernoulli",
+            "a probability, but this head has to predict a number",
+        ),
+        (
+            "reward_head",
+            "bernoulli",
+            "a probability, but this head has to predict a number",
+        ),
+        ("continue_head", "mse", "a number, but this head has to predict a probability"),
+    ],
+)
+def test_heads_that_predict_something_else_are_refused(option: str, head: str, words: str) -> None:
+    with pytest.raises(ComponentError, match=rf"agent\.{option} is {head}, which predicts {words}"):
+        small_dreamer(**{option: {"type": head, **LAYERS}})

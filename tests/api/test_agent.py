@@ -13,7 +13,7 @@ import wmrun
 from wmrun import DreamerAgent, DreamerConfig
 from wmrun.config.load import load_config
 from wmrun.envs.errors import EnvStartError
-from wmrun.errors import RunError
+from wmrun.errors import RunError, UsageError
 
 
 def tiny() -> DreamerConfig:
@@ -82,6 +82,11 @@ def test_a_backend_that_is_not_installed_is_an_error_of_the_environment(tmp_path
     assert agent.config.env.options == {"file_name": "walker"}
     with pytest.raises(EnvStartError, match="unknown backend 'unity_mlagents'"):
         agent.train()
+
+
+def test_anything_but_a_config_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match=r"takes a DreamerConfig, not 'walk\.yaml'"):
+        DreamerAgent("walk.yaml")  # type: ignore[arg-type]
 
 
 def test_a_run_that_does_not_exist_is_an_exception(tmp_path: Path) -> None:

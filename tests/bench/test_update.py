@@ -119,7 +119,7 @@ def test_json_holds_the_figures(capsys):
     [
         (("--agent", "dreamer_v22"), "did you mean 'dreamer_v2'?"),
         (("--agent", "dreamer_v2", "--obs", "vectors"), "did you mean 'vector'?"),
-        (("--agent", "dreamer_v2", "--size", "1m"), "agent.size"),
+        (("--agent", "dreamer_v2", "--size", "1m"), "dreamer_v2 has no published sizes"),
         (("tiny.yaml", "--obs", "image"), "Leave them out"),
     ],
 )

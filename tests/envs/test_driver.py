@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -113,6 +114,19 @@ def test_restarted_slot_breaks_the_open_episode_and_begins_another() -> None:
         (3, 21, 1, ""),
     ]
     assert rows[2].errors == (SlotFailure((0,), "ENV_FAILED", "boom 0"),)
+
+
+def test_an_env_that_returns_what_it_may_not_stops_the_run_although_its_slot_was_restarted() -> (
+    None
+):
+    class Careless(ScriptedPool):
+        def step_end(self) -> Rows:
+            failure = SlotFailure((0,), "ENV_CONTRACT", "the reward is nan")
+            return dataclasses.replace(super().step_end(), errors=(failure,))
+
+    pool = Careless([(FIRST, 10, 0)], [(RESTARTED, 20, 0)])
+    with pytest.raises(EnvDataError, match=r"slot 0 returned what it may not: the reward is nan"):
+        drive(pool, 1)
 
 
 def test_slot_that_dies_between_episodes_breaks_nothing() -> None:

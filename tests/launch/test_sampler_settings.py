@@ -77,6 +77,17 @@ def test_a_sequence_and_its_context_must_fit_in_a_slot(configured, tmp_path: Pat
         build_sampler(config, replay, agent)
 
 
+def test_episodes_that_can_never_hold_a_sequence_are_refused_before_training(
+    configured, tmp_path: Path
+):
+    agent = CountingAgent(2)
+    with build_replay(configured(), spec(), agent, RunDirectory(tmp_path)) as replay:
+        build_sampler(configured(), replay, agent, longest_episode=5)
+        build_sampler(configured("replay.sampler=windows"), replay, agent, longest_episode=4)
+        with pytest.raises(ReplayTooShort, match=r"episodes of x end after 4 agent steps"):
+            build_sampler(configured(), replay, agent, longest_episode=4)
+
+
 def test_the_size_of_a_replay_counts_what_the_agent_keeps_with_its_rows(configured):
     config = configured("run.checkpoint_every=0")
     without = replay_size(config, spec(), CountingAgent(2)).bytes_needed

@@ -21,6 +21,12 @@ def test_the_run_counts_steps_and_pays_the_train_ratio(make_loop):
     assert abs(counters.updates - SETTINGS.pretrain - earned) <= NUM_ENVS
 
 
+def test_a_run_that_took_no_update_says_why(make_loop):
+    loop = make_loop(SETTINGS.model_copy(update={"pretrain": 0, "train_ratio": 0.01}))
+    assert loop.trainer.run().updates == 0
+    assert "nothing was learnt" in loop.output.getvalue()
+
+
 def test_the_policy_does_not_act_before_the_prefill_is_done(make_loop):
     loop = make_loop()
     counters = loop.trainer.run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from wmrun_envserver.wire import spaces
@@ -80,16 +80,18 @@ def build_networks(
         encoder=encode,
         rssm=rssm,
         decoder=registry.build("decoder", decoder, obs_space, family.flat_size, path.deter_size),
-        reward_head=registry.build("head", reward_head, feat),
-        continue_head=registry.build("head", continue_head, feat) if continue_head else None,
+        reward_head=_head("reward_head", reward_head, feat, "number"),
+        continue_head=_head("continue_head", continue_head, feat, "probability")
+        if continue_head
+        else None,
         kl_objective=kl_objective,
         detached_heads=frozenset(detached_heads),
     )
     networks = Networks(
         world_model,
         registry.build("actor", actor, feat, act_space),
-        registry.build("head", critic_head, feat),
-        registry.build("head", critic_head, feat) if slow_critic else None,
+        _head("critic_head", critic_head, feat, "number"),
+        _head("critic_head", critic_head, feat, "number") if slow_critic else None,
     )
     for network in (world_model, networks.actor, networks.critic, networks.slow_critic):
         if network is not None:
@@ -108,6 +110,20 @@ def check_loss_scales(loss_scales: Mapping[str, float], known: Collection[str]) 
                 f"agent.loss_scales names {name!r}, but the losses are {', '.join(known)}",
                 hint=f"Did you mean {near!r}?" if near else "The KL's weight is agent.kl_scale.",
             )
+
+
+def _head(
+    option: str, spec: Spec, feat_size: int, wanted: Literal["number", "probability"]
+) -> Head:
+    head: Head = registry.build("head", spec, feat_size)
+    if head.predicts != wanted:
+        likely = "bernoulli" if wanted == "probability" else "mse or two_hot"
+        raise ComponentError(
+            f"agent.{option} is {spec['type']}, which predicts a {head.predicts}, "
+            f"but this head has to predict a {wanted}",
+            hint=f"Set agent.{option}.type: {likely}.",
+        )
+    return head
 
 
 def _check_keys(obs_space: ObsSpace) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wmrun.api.config import DreamerConfig
 from wmrun.config.schema import Config
+from wmrun.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +35,11 @@ class DreamerAgent:
     """
 
     def __init__(self, config: DreamerConfig, *, runs: str | os.PathLike[str] = "runs") -> None:
+        if not isinstance(config, DreamerConfig):
+            raise UsageError(
+                f"DreamerAgent takes a DreamerConfig, not {config!r}",
+                hint="DreamerConfig.from_yaml(path) reads an experiment file.",
+            )
         self.config: Config = config.resolve()
         """The resolved experiment."""
         self._runs = Path(runs)

@@ -73,6 +73,11 @@ def bench_update_cli(
     file, overrides = split_arguments(arguments or ())
     options = {"agent.size": size, "device": device}
     overrides += [f"{key}={value}" for key, value in options.items() if value is not None]
+    if size is not None and file is None and agent not in (None, "dreamer_v3"):
+        raise UsageError(
+            f"--size {size} is for dreamer_v3; {agent} has no published sizes",
+            hint="Leave it out, or set widths such as agent.dynamics.deter=600.",
+        )
     if file is not None and (agent is not None or obs is not None):
         raise UsageError(
             f"--agent and --obs are for a bench without a file: {file} says both",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from wmrun_envserver.wire.status import Reason
 
 from wmrun.envs.actions import ActionAdapter
 from wmrun.envs.errors import EnvBudgetSpent, EnvDataError, EnvProtocolError
@@ -57,8 +58,8 @@ class SteppedSlots(Protocol):
 class Driver:
     """Drives the slots of one pool with the policy's actions.
 
-    Raises `EnvDataError` for an observation or reward that is not finite, `EnvBudgetSpent` when a
-    slot stays away for good or the pool cannot be revived.
+    Raises `EnvDataError` for an observation or reward that is not finite or not what the spaces
+    promise, `EnvBudgetSpent` when a slot stays away for good or the pool cannot be revived.
     """
 
     def __init__(self, pool: SteppedSlots, adapter: ActionAdapter) -> None:
@@ -93,6 +94,7 @@ class Driver:
 
     def _transitions(self, rows: Rows, began: np.ndarray) -> Transitions:
         """Build the transitions of `rows`; `began` says which slots must be at their first row."""
+        _check_contract(rows)
         _check_failed(rows, self._pool)
         _check_boundaries(rows.is_first, began)
         with np.errstate(over="ignore"):  # becomes infinite, which the check refuses
@@ -112,6 +114,17 @@ class Driver:
             errors=rows.errors,
             info=rows.info,
         )
+
+
+def _check_contract(rows: Rows) -> None:
+    """Stop at what a restart would only hide: a mistake in the environment, not an accident."""
+    for error in rows.errors:
+        if error.reason == Reason.ENV_CONTRACT:
+            raise EnvDataError(
+                f"the environment of slot {error.slots[0]} returned what it may not: "
+                f"{error.message}",
+                hint="Mend the environment: what it returns has to be finite and fit its spaces.",
+            )
 
 
 def _check_failed(rows: Rows, pool: SteppedSlots) -> None:

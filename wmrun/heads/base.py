@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -14,6 +15,9 @@ class Head(nn.Module, ABC):
 
     Built as `cls(feat_size, **options)`.
     """
+
+    predicts: ClassVar[Literal["number", "probability"]] = "number"
+    """What `mean` is: any number, as rewards and values are, or one in [0, 1]."""
 
     @abstractmethod
     def forward(self, feat: Tensor) -> Prediction:

@@ -21,6 +21,8 @@ class BernoulliHead(Head):
         out_scale: factor on the initial kernel of the output layer.
     """
 
+    predicts = "probability"
+
     def __init__(
         self,
         feat_size: int,

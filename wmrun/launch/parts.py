@@ -21,6 +21,7 @@ from wmrun.envs.spec import EnvSpec
 from wmrun.errors import UsageError
 from wmrun.replay.disk import check_disk
 from wmrun.replay.episodes import EpisodeWindows
+from wmrun.replay.errors import ReplayTooShort
 from wmrun.replay.rows import RowSpec, row_spec
 from wmrun.replay.sampler import Sampler
 from wmrun.replay.storage import Replay
@@ -150,12 +151,23 @@ def build_replay(config: Config, rows: RowSpec, agent: Agent, run: RunDirectory)
     )
 
 
-def build_sampler(config: Config, replay: Replay, agent: Agent) -> Sampler:
+def build_sampler(
+    config: Config, replay: Replay, agent: Agent, *, longest_episode: int | None = None
+) -> Sampler:
     """Return what draws the agent's batches, as `config.replay` says.
 
-    Raises `ReplayTooShort` when the replay can never hold a sequence.
+    `longest_episode` is in agent steps, where it is known. Raises `ReplayTooShort` when neither the replay nor an episode can ever hold a sequence.
     """
     settings = config.replay
+    longest = longest_episode
+    if settings.sampler == "episodes" and longest and longest < settings.batch_length:
+        raise ReplayTooShort(
+            f"replay.batch_length is {settings.batch_length}, but the episodes of "
+            f"{config.env.task} end after {longest} agent steps at the latest, and "
+            "replay.sampler is episodes: no sequence could ever be drawn",
+            hint=f"Set replay.batch_length to at most {longest}, or replay.sampler: windows, whose "
+            "sequences cross episodes.",
+        )
     window = agent.replay_context + settings.batch_length
     source: WindowSource = UniformWindows(replay, window)
     if settings.sampler == "episodes":

@@ -140,7 +140,7 @@ def _build_trainer(
         driver=envs.driver,
         save_envs=envs.save,
         replay=replay,
-        sampler=build_sampler(config, replay, agent),
+        sampler=build_sampler(config, replay, agent, longest_episode=envs.spec.max_episode_steps),
         evaluate=evaluate,
         tracker=tracker,
         checkpoints=CheckpointStore(run.checkpoints, keep=config.run.keep_checkpoints),

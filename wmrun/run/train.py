@@ -152,10 +152,18 @@ class Trainer:
             self._pay_updates()  # while the environments step in their own process
             rows = self._store(parts.driver.step_end())
             self._report()
+        if self.counters.updates == 0 and not (self._stopping or self._explained_waiting):
+            parts.progress.say(f"nothing was learnt: no update was taken. {self._no_update()}")
         if self._means:
             self._log()
         if settings.eval_every > 0 and self._evaluated_at != self.counters.env_steps:
             self._evaluate()
+
+    def _no_update(self) -> str:
+        """Return why the run had no update."""
+        if not self.parts.sampler.ready:
+            return str(self.parts.sampler.shortage())
+        return "The agent steps after the prefill did not earn one (run.train_ratio)."
 
     @property
     def _complete(self) -> bool:

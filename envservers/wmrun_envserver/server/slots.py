@@ -41,6 +41,8 @@ class _Slot:
     failures: deque[float] = field(default_factory=deque)
     """Times of those within the restart window."""
     error: str = ""
+    reason: str = ""
+    """Why the last failure was one: the environment failed, or returned what it may not."""
 
 
 class Slots:
@@ -178,6 +180,8 @@ class Slots:
     def _note_failure(self, slot: _Slot, error: BaseException) -> None:
         slot.failures.append(self._clock())
         slot.error = public_text(error, debug=self._debug)
+        broke = isinstance(error, EnvContractError)
+        slot.reason = Reason.ENV_CONTRACT if broke else Reason.ENV_FAILED
         _LOG.error(
             "slot %d failed in episode %d after step %d (failure %d in %.0f s)",
             slot.index,
@@ -202,11 +206,11 @@ class Slots:
             entropy = np.random.SeedSequence([slot.last_seed, slot.restarts])
             seed = int(entropy.generate_state(1)[0])
         self._begin_episode(slot, seed, messages.SLOT_RESTARTED)
-        self._writer.add_error(slot.index, Reason.ENV_FAILED, slot.error)
+        self._writer.add_error(slot.index, slot.reason, slot.error)
 
     def _add_failed(self, slot: _Slot) -> None:
         self._writer.add_failed(slot.index, episode=max(slot.episode, 0))
-        self._writer.add_error(slot.index, Reason.ENV_FAILED, slot.error)
+        self._writer.add_error(slot.index, slot.reason, slot.error)
 
     def _build(self) -> Env:
         env = self._make()

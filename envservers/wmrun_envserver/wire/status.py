@@ -28,6 +28,7 @@ class Reason:
     ENV_UNKNOWN = "ENV_UNKNOWN"
     """The env id is not on offer."""
     ENV_FAILED = "ENV_FAILED"
+    ENV_CONTRACT = "ENV_CONTRACT"
     """An environment raised; in `SlotError`, or when it could not be built at all."""
     SESSION_UNKNOWN = "SESSION_UNKNOWN"
     """No such session: never opened here, closed, or the server was restarted."""
@@ -63,6 +64,7 @@ CODES: dict[str, grpc.StatusCode] = {
     Reason.BAD_CONFIG: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.ENV_UNKNOWN: grpc.StatusCode.NOT_FOUND,
     Reason.ENV_FAILED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ENV_CONTRACT: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.SESSION_UNKNOWN: grpc.StatusCode.NOT_FOUND,
     Reason.LEASE_EXPIRED: grpc.StatusCode.NOT_FOUND,
     Reason.SUPERSEDED: grpc.StatusCode.NOT_FOUND,

@@ -158,4 +158,5 @@ def test_an_env_that_breaks_its_contract_is_restarted_and_told_why(connect, resu
     assert (list(rows.status), list(rows.is_first)) == ([messages.SLOT_RESTARTED], [True])
     assert list(rows.slot) == [0]
     assert words in rows.errors[0].message
+    assert rows.errors[0].reason == "ENV_CONTRACT"
     assert session.step().step_in_episode == [1]
