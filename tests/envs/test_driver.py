@@ -116,9 +116,7 @@ def test_restarted_slot_breaks_the_open_episode_and_begins_another() -> None:
     assert rows[2].errors == (SlotFailure((0,), "ENV_FAILED", "boom 0"),)
 
 
-def test_an_env_that_returns_what_it_may_not_stops_the_run_although_its_slot_was_restarted() -> (
-    None
-):
+def test_an_env_that_breaks_its_contract_stops_the_run() -> None:
     class Careless(ScriptedPool):
         def step_end(self) -> Rows:
             failure = SlotFailure((0,), "ENV_CONTRACT", "the reward is nan")

@@ -156,7 +156,9 @@ def build_sampler(
 ) -> Sampler:
     """Return what draws the agent's batches, as `config.replay` says.
 
-    `longest_episode` is in agent steps, where it is known. Raises `ReplayTooShort` when neither the replay nor an episode can ever hold a sequence.
+    `longest_episode` is in agent steps, where it is known.
+
+    Raises `ReplayTooShort` when neither the replay nor an episode can ever hold a sequence.
     """
     settings = config.replay
     longest = longest_episode
