@@ -10,9 +10,13 @@ from collections.abc import Iterator
 import pytest
 
 PROGRAM = """
+import signal
 import sys
 from wmrun.run.signals import StopSignals
 
+# Whoever runs the tests may have these ignored, as nohup does.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with StopSignals() as signals:
     print("ready", flush=True)
     while True:
