@@ -60,7 +60,7 @@ class GymOptions:
 
 
 class GymBackend(Backend):
-    """Offers every id that is registered, plugins of Gymnasium included; never `module:Env` ids."""
+    """Offers every id that Gymnasium has registered; never `module:Env` ids."""
 
     def family(self) -> EnvFamily:
         return EnvFamily("gym", tuple(gymnasium.registry))
