@@ -18,13 +18,14 @@ from wmrun.agents.actor_critic import (
     SlowAverage,
     actor_gradient,
 )
-from wmrun.agents.base import Entries, EntrySpec, ObsSpace
+from wmrun.agents.base import Entries, ObsSpace
 from wmrun.agents.dreamer import Dreamer, RewardTransform
 from wmrun.agents.imagination import Trajectory, frozen, imagine
 from wmrun.agents.networks import build_networks, check_loss_scales
 from wmrun.agents.phases import phase
 from wmrun.agents.policy import Carry
 from wmrun.agents.sizes import WIDTHS, Size, sized
+from wmrun.agents.stored_latents import StoredLatents
 from wmrun.nn.distributions import Prediction
 from wmrun.nn.divergence import SplitKL
 from wmrun.nn.initializers import Init
@@ -253,14 +254,15 @@ class DreamerV3(Dreamer):
             beta2=beta2,
             eps=eps,
         )
-        if stored_latents:
+        self._stored = StoredLatents(self.world_model.rssm) if stored_latents else None
+        if self._stored is not None:
             self.replay_context = 1
-            self.replay_entries = self._entry_spec()
+            self.replay_entries = self._stored.spec
 
     def entries(self, carry: Carry) -> Entries:
-        if not self.replay_entries:
+        if self._stored is None:
             return {}
-        return {key: value.cpu().numpy() for key, value in self._packed(carry.state).items()}
+        return {key: value.cpu().numpy() for key, value in self._stored.pack(carry.state).items()}
 
     def _optimizers(self) -> dict[str, LaProp]:
         return {"laprop": self._laprop}
@@ -307,7 +309,13 @@ class DreamerV3(Dreamer):
             "grad_norm/all": norm,
             **imagined.metrics,
         }
-        return metrics, self._packed(fit.observed.state) if self.replay_entries else {}
+        return metrics, {} if self._stored is None else self._stored.pack(fit.observed.state)
+
+    def _split_context(
+        self, data: Mapping[str, Tensor]
+    ) -> tuple[State | None, Mapping[str, Tensor]]:
+        """Return the state to begin with, None for zero, and the rows to train on."""
+        return (None, data) if self._stored is None else self._stored.split(data)
 
     def _imagined_losses(self, trajectory: Trajectory) -> _ImaginedLosses:
         """Return the losses of actor and critic on what was imagined (V3 3.4; agent.py:382-446).
@@ -328,7 +336,7 @@ class DreamerV3(Dreamer):
         returns = lambda_return(reward, discount[1:], value, self._return_lambda)
         target = returns.detach()
         weight = discount.detach()[:-1].cumprod(0) / self._extra_discount
-        scale = torch.ones(()) if self._return_scale is None else self._return_scale(target)
+        scale = target.new_ones(()) if self._return_scale is None else self._return_scale(target)
         actor_loss, actor_metrics = self._objective.loss(
             policy=trajectory.policy,
             action=trajectory.action,
@@ -391,29 +399,6 @@ class DreamerV3(Dreamer):
             self._return_lambda * unbroken[:, 1:].transpose(0, 1),
         ).transpose(0, 1)
         return (unbroken[:, :-1] * self._critic_losses(prediction, returns, slow)).mean()
-
-    def _split_context(
-        self, data: Mapping[str, Tensor]
-    ) -> tuple[State | None, Mapping[str, Tensor]]:
-        """Return the state stored with the first row, and the rows after it."""
-        if not self.replay_entries:
-            return None, data
-        deter, stoch = data["deter"][:, 0], data["stoch"][:, 0]
-        state = State(deter.to(torch.float32), self.world_model.rssm.latent.unpack(stoch))
-        rows = {key: t[:, 1:] for key, t in data.items() if key not in self.replay_entries}
-        return state, rows
-
-    def _packed(self, state: State) -> dict[str, Tensor]:
-        packed = self.world_model.rssm.latent.pack(state.stoch.detach())
-        # |deter| <= 1 in gated dynamics: half precision rounds it by less than 0.0005.
-        return {"deter": state.deter.detach().to(torch.float16), "stoch": packed}
-
-    def _entry_spec(self) -> EntrySpec:
-        rssm = self.world_model.rssm
-        return {
-            "deter": ((rssm.dynamics.deter_size,), "float16"),
-            "stoch": ((rssm.latent.packed_size,), rssm.latent.packed_dtype),
-        }
 
 
 class _ImaginedLosses(NamedTuple):
