@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,16 +17,10 @@ from wmrun.agents.metrics import gather
 from wmrun.agents.networks import Networks
 from wmrun.agents.policy import Carry, Exploration, Policy
 from wmrun.agents.training_state import join, restore_generator, split
+from wmrun.nn.optimizer import Optimizer
 from wmrun.world_model import Fit, State
 
 RewardTransform = Literal["identity", "tanh"]
-
-
-class Optimizer(Protocol):
-    """What steps on gradients, and is saved with the agent."""
-
-    def save(self) -> dict[str, Tensor]: ...
-    def load(self, state: Mapping[str, Tensor]) -> None: ...
 
 
 class Dreamer(Agent):

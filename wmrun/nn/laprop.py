@@ -8,13 +8,13 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from wmrun.nn.optimizer import aligned_as
+from wmrun.nn.optimizer import Optimizer, aligned_as
 
 SMALLEST_NORM: Final = 1e-3
 """A tensor's norm counts as at least this for clipping, so that zeros can start to move."""
 
 
-class LaProp:
+class LaProp(Optimizer):
     """Steps on the gradient of one loss; never changes a parameter when that loss is not finite.
 
     In this order (V3 3.5; opt.py:109-164): each tensor's gradient is scaled down to `agc` times the
@@ -34,24 +34,11 @@ class LaProp:
         beta2: float,
         eps: float,
     ) -> None:
-        named = dict(parameters)
-        self._names = list(named)
-        self._parameters: list[Tensor] = list(named.values())
+        super().__init__(parameters)
         self._lr, self._warmup, self._agc, self._eps = lr, warmup, agc, eps
         self._beta1, self._beta2 = beta1, beta2
         self._momentum = [torch.zeros_like(p) for p in self._parameters]
         self._square = [torch.zeros_like(p) for p in self._parameters]
-        self._steps = 0
-
-    def step(self, loss: Tensor) -> Tensor:
-        """Differentiate the scalar `loss`, step, and return the gradient's norm before clipping."""
-        return self.apply(self.gradients(loss), loss.detach())
-
-    def gradients(self, loss: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients of the scalar `loss`, in the order of the parameters."""
-        return torch.autograd.grad(
-            loss, self._parameters, allow_unused=True, materialize_grads=True
-        )
 
     @torch.no_grad()
     def apply(self, gradients: Iterable[Tensor], loss: Tensor | None = None) -> Tensor:

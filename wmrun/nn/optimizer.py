@@ -1,7 +1,8 @@
-"""Adam in Keras' form, as Dreamer V1 and V2 use it."""
+"""What optimisers promise to agents, and Adam in Keras' form, as Dreamer V1 and V2 use it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -11,7 +12,39 @@ from torch import Tensor, nn
 BETAS: Final = (0.9, 0.999)
 
 
-class Adam:
+class Optimizer(ABC):
+    """Steps on the gradient of one loss; never changes a parameter when that loss is not finite."""
+
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
+        named = dict(parameters)
+        self._names = list(named)
+        self._parameters: list[Tensor] = list(named.values())
+        self._steps = 0
+
+    def step(self, loss: Tensor) -> Tensor:
+        """Differentiate the scalar `loss`, step, and return the gradient's norm before clipping."""
+        return self.apply(self.gradients(loss), loss.detach())
+
+    def gradients(self, loss: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of the scalar `loss`, in the order of the parameters."""
+        return torch.autograd.grad(
+            loss, self._parameters, allow_unused=True, materialize_grads=True
+        )
+
+    @abstractmethod
+    def apply(self, gradients: Iterable[Tensor], loss: Tensor | None = None) -> Tensor:
+        """Step on `gradients`, given in the order of the parameters, as `step` does."""
+
+    @abstractmethod
+    def save(self) -> dict[str, Tensor]:
+        """Return the moments by parameter name and the number of steps taken."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `save` returned."""
+
+
+class Adam(Optimizer):
     """Steps on the gradient of one loss; never changes a parameter when that loss is not finite.
 
     In this order (V2 common/tfutils.py:65-151): the gradient is scaled down to global norm `clip`
@@ -29,23 +62,10 @@ class Adam:
         clip: float,
         weight_decay: float,
     ) -> None:
-        named = dict(parameters)
-        self._names = list(named)
-        self._parameters: list[Tensor] = list(named.values())
+        super().__init__(parameters)
         self._lr, self._eps, self._clip, self._weight_decay = lr, eps, clip, weight_decay
         self._m = [torch.zeros_like(p) for p in self._parameters]
         self._v = [torch.zeros_like(p) for p in self._parameters]
-        self._steps = 0
-
-    def step(self, loss: Tensor) -> Tensor:
-        """Differentiate the scalar `loss`, step, and return the gradient's norm before clipping."""
-        return self.apply(self.gradients(loss), loss.detach())
-
-    def gradients(self, loss: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients of the scalar `loss`, in the order of the parameters."""
-        return torch.autograd.grad(
-            loss, self._parameters, allow_unused=True, materialize_grads=True
-        )
 
     @torch.no_grad()
     def apply(self, gradients: Iterable[Tensor], loss: Tensor | None = None) -> Tensor:
