@@ -10,13 +10,13 @@ quickstart: install ## Train experiments/quickstart.yaml (CartPole, CPU, under 1
 	$(BIN)/wmrun run experiments/quickstart.yaml
 	@echo "To type wmrun without its path: source $(VENV)/bin/activate"
 
-install: $(INSTALLED) ## Create .venv with both distributions, the gym and dmc families and the tools
+install: $(INSTALLED) ## Create .venv with both distributions, the env families that pip can install here, and the tools
 
 $(INSTALLED): pyproject.toml envservers/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "wmrun needs Python 3.10 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable "./envservers[gym,dmc]" --editable ".[dev]"
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable "./envservers[gym,dmc,atari,envpool,dm_env_rpc]" --editable ".[dev]"
 	@touch $(INSTALLED)
 
 test: install ## The default suite: fast, no learning, no GPU

@@ -83,7 +83,7 @@ class FaultyBackend(Backend):
             raise UnknownEnvError(f"unknown environment {env_id!r}, did you mean 'Faulty-v0'?")
         return EnvTraits(max_episode_steps=config.get("length", 0))
 
-    def make(self, env_id: str, config: Mapping[str, Any]) -> Env:
+    def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         if env_id == "Unbuildable-v0":
             raise RuntimeError("no licence for the simulator")
         return FaultyEnv(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -144,5 +144,5 @@ def _read_column(column: messages.InfoColumn) -> InfoColumn:
     return InfoColumn(np.array(list(column.rows), np.int64), tensors.decode(column.values))
 
 
-def _slots_with(status: list[int], wanted: int) -> tuple[int, ...]:
+def _slots_with(status: Sequence[int], wanted: int) -> tuple[int, ...]:
     return tuple(slot for slot, value in enumerate(status) if value == wanted)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from wmrun_envserver.wire import spaces
+
+
+SeedScope = Literal["reset", "session", "none"]
 
 
 class ConfigError(ValueError):
@@ -22,6 +25,10 @@ class ConfigError(ValueError):
 
 class UnknownEnvError(LookupError):
     """The env id is not one that this server offers; the message names the closest ones."""
+
+
+class SourceError(ValueError):
+    """What `--env ID=SOURCE` names cannot be an environment of this family."""
 
 
 class StepResult(NamedTuple):
@@ -59,10 +66,76 @@ class Env(ABC):
     def close(self) -> None:
         """Free the simulator; called once."""
 
+    def render(self) -> np.ndarray:
+        """Return the current frame, uint8 `[height, width, 3]`, changing no state.
+
+        Called only on envs that were made with `render`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} draws nothing")
+
+
+class Batch(NamedTuple):
+    """One row of each of `n` slots of a `VectorEnv`; row `i` is of slot `slots[i]`.
+
+    `obs` holds one array `[n, …leaf shape]` per leaf of the observation space. A row that begins an
+    episode has `is_first`, no reward and no end. Arrays belong to the reader until the next call.
+    """
+
+    slots: np.ndarray
+    """int64 `[n]`, each slot at most once."""
+    obs: Sequence[np.ndarray]
+    reward: np.ndarray
+    """float64 `[n]`"""
+    terminated: np.ndarray
+    """bool `[n]`"""
+    truncated: np.ndarray
+    """bool `[n]`"""
+    is_first: np.ndarray
+    """bool `[n]`"""
+    info: Mapping[str, tuple[Sequence[int], Sequence[float | bool | str]]] = {}
+    """By key: the rows (indices into this batch) that have a value, and the values."""
+
+
+class VectorEnv(ABC):
+    """The slots of one simulator that moves them together: an EnvPool, the agents of a Unity scene.
+
+    Never resets a slot unasked: one that ended is stepped again only after a reset.
+    """
+
+    observation_space: spaces.Space
+    action_space: spaces.Space
+
+    @abstractmethod
+    def advance(
+        self,
+        step: Sequence[int],
+        action: Sequence[np.ndarray],
+        reset: Sequence[int],
+        seeds: Sequence[int] | None = None,
+    ) -> Batch:
+        """Step the slots `step` and begin an episode in the slots `reset`; none is in both.
+
+        `action` has one array `[len(step), …leaf shape]` per leaf, validated by the server; `seeds`
+        one per slot of `reset`, or None to go on with the simulator's random stream.
+
+        A simulator that was made without `partial` returns one row for every slot named. One with
+        `partial` returns those that are there, which may be none, or also rows of slots that were
+        named in a call before: a slot's next row comes once its last was answered, and a simulator
+        that waits for more answers before it moves returns what it has.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the simulator; called once."""
+
+    def render(self, slot: int) -> np.ndarray:
+        """Return the current frame of a slot, uint8 `[height, width, 3]`, changing no state."""
+        raise NotImplementedError(f"{type(self).__name__} draws nothing")
+
 
 @dataclass(frozen=True)
 class EnvTraits:
-    """What a client may rely on for one env id and config."""
+    """What a client may rely on for one env id and config, and what the server needs to know."""
 
     max_episode_steps: int = 0
     """Agent steps until truncation; 0: unknown or unlimited."""
@@ -70,6 +143,14 @@ class EnvTraits:
     """Same seeds and actions give byte-equal rows."""
     reward_low: float = -np.inf
     reward_high: float = np.inf
+    seed_scope: SeedScope = "reset"
+    """When seeds are used: at every reset, only when the session is opened, or never."""
+    render_modes: tuple[str, ...] = ()
+    """What OpenSession may ask for as `render_mode`; "rgb_array" where `render` works."""
+    slots_per_simulator: int | None = None
+    """How many slots one `VectorEnv` of this config holds; None: all slots of the session."""
+    isolate: bool = False
+    """Whether the server gives simulators a process of their own unless it was told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +165,8 @@ class EnvFamily:
     notes: tuple[str, ...] = field(default_factory=tuple)
 
 
-class Backend(ABC):
-    """An env family: one instance in a server process.
+class _Family(ABC):
+    """What every backend has: one instance in a server process, and one in each worker process.
 
     Its module must not import the simulator; `__init__` may.
     """
@@ -94,6 +175,16 @@ class Backend(ABC):
     def family(self) -> EnvFamily:
         """Return the family's name, its env ids and its renderer."""
 
+    def offer(self, env_id: str, source: str) -> None:
+        """Offer what `source` names under `env_id`: the server's command line said `--env`.
+
+        Called before anything else. Raises `SourceError`.
+        """
+        raise SourceError(
+            f"--env {env_id}={source}: the {self.family().name} backend takes no environments from "
+            "the command line"
+        )
+
     @abstractmethod
     def prepare(self, env_id: str, config: Mapping[str, Any]) -> EnvTraits:
         """Check an env id and its options before a session is opened, building no env.
@@ -101,6 +192,38 @@ class Backend(ABC):
         Raises `UnknownEnvError` or `ConfigError`.
         """
 
+
+class Backend(_Family):
+    """An env family whose slots are simulators of their own."""
+
     @abstractmethod
-    def make(self, env_id: str, config: Mapping[str, Any]) -> Env:
-        """Build one slot. Called with what `prepare` accepted."""
+    def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
+        """Build one slot. Called with what `prepare` accepted.
+
+        With `render`, which is asked for only where the traits name a render mode, frames can be
+        had from `Env.render` whatever the observations are.
+        """
+
+
+class VectorBackend(_Family):
+    """An env family whose simulators hold several slots each."""
+
+    @abstractmethod
+    def make_vector(
+        self,
+        env_id: str,
+        config: Mapping[str, Any],
+        num_slots: int,
+        *,
+        seeds: Sequence[int] | None = None,
+        partial: bool = False,
+        render: bool = False,
+    ) -> VectorEnv:
+        """Build one simulator with `num_slots` slots. Called with what `prepare` accepted.
+
+        `seeds`, one per slot, are given where the seed scope is the session. `partial` lets
+        `VectorEnv.advance` return fewer rows than it was asked for.
+        """
+
+
+AnyBackend = Backend | VectorBackend

@@ -71,7 +71,7 @@ class DmcBackend(Backend):
             reward_high=float(options.common.action_repeat),
         )
 
-    def make(self, env_id: str, config: Mapping[str, Any]) -> Env:
+    def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         options = DmcOptions.read(config)
         domain, task = self._module.TASKS[env_id]
         env = self._module.DmcEnv(domain, task)

@@ -69,7 +69,7 @@ class EchoBackend(Backend):
             reward_high=float(options.length * options.common.action_repeat),
         )
 
-    def make(self, env_id: str, config: Mapping[str, Any]) -> Env:
+    def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         options = EchoOptions.read(config)
         env = EchoEnv(options)
         return wrapped(env, options.common, env.render)

@@ -78,7 +78,7 @@ class GymBackend(Backend):
             deterministic=not spec.nondeterministic,
         )
 
-    def make(self, env_id: str, config: Mapping[str, Any]) -> Env:
+    def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         options = GymOptions.read(config)
         simulator = _make(env_id, options)
         try:

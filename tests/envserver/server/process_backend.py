@@ -34,7 +34,7 @@ class TalkativeBackend(ScriptedBackend):
     def prepare(self, env_id: str, config: Mapping[str, Any]) -> EnvTraits:
         return super().prepare(env_id, {})
 
-    def make(self, env_id: str, config: Mapping[str, Any]) -> Env:
+    def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         script = Script(gate=Fifo(config["fifo"]) if "fifo" in config else None)  # type: ignore[arg-type]
         self._scripts = (script,)
         return super().make(env_id, config)

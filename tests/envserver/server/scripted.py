@@ -119,7 +119,7 @@ class ScriptedBackend(Backend):
             raise ConfigError(f"unknown option {key!r}", field=key)
         return EnvTraits(max_episode_steps=100, reward_low=0.0)
 
-    def make(self, env_id: str, config: Mapping[str, Any]) -> Env:
+    def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         script = self._scripts[min(len(self.made), len(self._scripts) - 1)]
         if isinstance(script, Exception):
             raise script

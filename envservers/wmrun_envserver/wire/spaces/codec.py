@@ -55,7 +55,7 @@ def _encode(space: Space, depth: int) -> messages.Space:
         items = [_encode(child, depth - 1) for child in space.items]
         return messages.Space(tuple=messages.Space.Tuple(items=items))
     message = _encode_leaf(space)
-    message.role = messages.Space.Role.Value(space.role)
+    message.role = messages.Space.Role.Value(space.role)  # type: ignore[assignment]
     return message
 
 
