@@ -40,6 +40,7 @@ class ScriptedPool:
         broken = tuple(slot for slot, kind in enumerate(what) if kind == RESTARTED)
         failed = tuple(slot for slot, kind in enumerate(what) if kind == FAILED)
         return Rows(
+            slots=np.arange(self.num_envs),
             obs={"vector": np.array(obs, np.float32)[:, None]},
             reward=np.array(reward, np.float64),
             terminated=np.array([kind == TERMINATED for kind in what]),

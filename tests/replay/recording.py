@@ -21,6 +21,7 @@ def spec() -> RowSpec:
 
 @dataclass(frozen=True)
 class Transitions:
+    slots: np.ndarray
     obs: dict[str, np.ndarray]
     action: np.ndarray
     reward: np.ndarray
@@ -37,6 +38,7 @@ def transitions(number: int, num_envs: int, broken: Iterable[int] = ()) -> Trans
     vector = rng.standard_normal((num_envs, 3)).astype(np.float32)
     flags = rng.random((3, num_envs)) < 0.2
     return Transitions(
+        slots=np.arange(num_envs),
         obs={"image": image, "vector": vector},
         action=rng.standard_normal((num_envs, 2)).astype(np.float32),
         reward=rng.standard_normal(num_envs).astype(np.float32),

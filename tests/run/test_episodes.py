@@ -6,6 +6,7 @@ from wmrun.run.episodes import Episode, EpisodeMeter
 
 def rows(reward, is_first, is_last, broken=()):
     return Transitions(
+        slots=np.arange(2),
         obs={},
         action=np.zeros((2, 1), np.float32),
         reward=np.array(reward, np.float32),

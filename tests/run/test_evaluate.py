@@ -30,6 +30,7 @@ class ScriptedDriver:
         is_last = self.step_in_episode == np.array(LENGTHS)
         image = np.tile(self.step_in_episode[:, None, None, None], (1, 1, 1, 3)).astype(np.uint8)
         return Transitions(
+            slots=np.arange(self.num_envs),
             obs={"image": image},
             action=np.zeros((self.num_envs, 1), np.float32),
             reward=np.where(is_first, 0, 1).astype(np.float32),

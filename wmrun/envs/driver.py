@@ -16,7 +16,10 @@ from wmrun.envs.rows import InfoColumn, Rows, SlotFailure
 
 @dataclass(frozen=True)
 class Transitions:
-    """One row for each of `N` slots; row `i` is slot `i`. One call, one row to store per slot.
+    """One row to store for each of `n` slots, of which there are `N` in all; `1 <= n <= N`.
+
+    Row `i` is of slot `slots[i]`. Whoever got these rows answers exactly their slots next; the rows
+    after that may be of other slots, as some may be on their way back from a failure.
 
     `action` led to `obs`, and `reward` came with it. An episode is a row with `is_first`, whose
     action and reward are zero, then rows up to and with `is_last`, which holds the final
@@ -25,18 +28,20 @@ class Transitions:
     step.
     """
 
+    slots: np.ndarray
+    """int64 `[n]`, ascending"""
     obs: dict[str, np.ndarray]
-    """`[N, ...]` by key; may be read-only views."""
+    """`[n, ...]` by key; may be read-only views."""
     action: np.ndarray
-    """float32 `[N, A]`"""
+    """float32 `[n, A]`"""
     reward: np.ndarray
-    """float32 `[N]`"""
+    """float32 `[n]`"""
     is_first: np.ndarray
-    """bool `[N]`"""
+    """bool `[n]`"""
     is_last: np.ndarray
-    """bool `[N]`"""
+    """bool `[n]`"""
     is_terminal: np.ndarray
-    """bool `[N]`"""
+    """bool `[n]`"""
     broken: tuple[int, ...]
     """Slots whose episode was cut off: the row stored before this one must become `is_last`."""
     errors: tuple[SlotFailure, ...]
@@ -104,6 +109,7 @@ class Driver:
         is_last = rows.terminated | rows.truncated
         self._open = ~is_last
         return Transitions(
+            slots=rows.slots,
             obs=rows.obs,
             action=np.where(rows.is_first[:, None], 0.0, self._action).astype(np.float32),
             reward=reward,

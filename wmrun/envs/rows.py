@@ -1,4 +1,4 @@
-"""One batch of observations as the server sent it: one row per slot."""
+"""One batch of observations as the server sent it."""
 
 from __future__ import annotations
 
@@ -33,22 +33,24 @@ class InfoColumn(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """Row `i` is what slot `i` of `N` observed; arrays may be read-only views of the reply.
+    """Row `i` is what slot `slots[i]` observed; arrays may be read-only views of the reply.
 
     After a row with `terminated` or `truncated`, which holds the episode's final observation, the
     slot's next row has `is_first`, whatever action it was sent.
     """
 
+    slots: np.ndarray
+    """int64 `[n]`, ascending"""
     obs: dict[str, np.ndarray]
-    """`[N, ...]` by leaf path."""
+    """`[n, ...]` by leaf path."""
     reward: np.ndarray
-    """float64 `[N]`; came with `obs`, 0 where `is_first`."""
+    """float64 `[n]`; came with `obs`, 0 where `is_first`."""
     terminated: np.ndarray
-    """bool `[N]`: the episode reached an end state."""
+    """bool `[n]`: the episode reached an end state."""
     truncated: np.ndarray
-    """bool `[N]`: the episode was cut short."""
+    """bool `[n]`: the episode was cut short."""
     is_first: np.ndarray
-    """bool `[N]`: the observation of a reset."""
+    """bool `[n]`: the observation of a reset."""
     broken: tuple[int, ...] = ()
     """Slots whose environment failed and now begins a new episode."""
     failed: tuple[int, ...] = ()
@@ -84,6 +86,7 @@ def read_rows(
     if not failed:
         _check_classes(obs, obs_space)
     return Rows(
+        slots=np.array(list(message.slot), np.int64),
         obs=obs,
         reward=np.array(list(message.reward), np.float64),
         terminated=np.array(list(message.terminated), np.bool_),
