@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -18,7 +19,7 @@ from wmrun_envserver.backends.base import (
     UnknownEnvError,
 )
 from wmrun_envserver.backends.closest import did_you_mean
-from wmrun_envserver.backends.options import CommonOptions, OptionReader
+from wmrun_envserver.backends.options import CommonOptions, ImageOptions, OptionReader
 from wmrun_envserver.backends.stack import wrapped
 from wmrun_envserver.wire import spaces
 
@@ -27,7 +28,10 @@ ENV_ID = "echo"
 
 @dataclass(frozen=True)
 class EchoOptions:
-    """`length` frames per episode, ended by termination or (`terminate: false`) truncation."""
+    """`length` frames per episode, ended by termination or (`terminate: false`) truncation.
+
+    Every step takes `step_ms` milliseconds of sleep.
+    """
 
     common: CommonOptions
     length: int
@@ -35,6 +39,7 @@ class EchoOptions:
     obs_size: int
     actions: str
     every_space: bool
+    step_ms: int
 
     @staticmethod
     def read(config: Mapping[str, Any]) -> EchoOptions:
@@ -46,6 +51,7 @@ class EchoOptions:
             obs_size=reader.integer("obs_size", 4),
             actions=reader.choice("actions", ("box", "discrete")),
             every_space=reader.flag("every_space", False),
+            step_ms=reader.integer("step_ms", 0, low=0),
         )
         reader.finish()
         return options
@@ -67,6 +73,7 @@ class EchoBackend(Backend):
             max_episode_steps=options.common.episode_steps(native),
             reward_low=0.0,
             reward_high=float(options.length * options.common.action_repeat),
+            render_modes=("rgb_array",),
         )
 
     def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
@@ -104,6 +111,8 @@ class EchoEnv(Env):
         return StepResult(self._observe(0.0))
 
     def step(self, action: Sequence[np.ndarray]) -> StepResult:
+        if self._options.step_ms:
+            time.sleep(self._options.step_ms / 1000)
         self._step += 1
         self._action = [np.array(leaf) for leaf in action]
         ended = self._step >= self._options.length
@@ -121,8 +130,7 @@ class EchoEnv(Env):
     def render(self) -> np.ndarray:
         """Return a frame `[H, W, 3]` whose bytes count up from 8 × step, modulo 256."""
         image = self._options.common.image
-        assert image is not None
-        height, width = image.size
+        height, width = ImageOptions.size if image is None else image.size
         ramp = np.arange(height * width * 3) + 8 * self._step
         return ramp.astype(np.uint8).reshape(height, width, 3)
 
