@@ -26,7 +26,7 @@ LAYERS = (
     {"run"},
     {"tracking"},
     {"launch"},
-    {"bench", "api"},
+    {"bench", "api", "diagnose"},
     {"cli"},
     {"__main__"},
 )

@@ -21,6 +21,8 @@ class ExitCode(IntEnum):
     """The run directory or checkpoint is missing, damaged, in use, or would be overwritten."""
     BENCHMARK = 6
     """A learning benchmark ran, and its rule does not hold."""
+    FINDINGS = 7
+    """`check-env` or `doctor` found something that keeps an experiment from working."""
     HUNG_UP = 129
     """SIGHUP (the terminal went away): the run wrote a checkpoint and stopped."""
     INTERRUPTED = 130

@@ -24,6 +24,7 @@ EXIT_CODES = {
     ExitCode.DIVERGED: "a loss is not finite",
     ExitCode.RUN: "a run directory or checkpoint cannot be used",
     ExitCode.BENCHMARK: "a benchmark failed",
+    ExitCode.FINDINGS: "check-env or doctor found a problem",
     ExitCode.HUNG_UP: "SIGHUP",
     ExitCode.INTERRUPTED: "Ctrl-C",
     ExitCode.TERMINATED: "SIGTERM",

@@ -36,6 +36,12 @@ COMMANDS = (
         "wmrun.cli.plugins:plugins_cli",
         "Import every third-party component and say which work.",
     ),
+    Command(
+        "check-env",
+        "wmrun.cli.check_env:check_env_cli",
+        "Try an experiment's environments before training on them.",
+    ),
+    Command("doctor", "wmrun.cli.doctor:doctor_cli", "Look at what this machine can run."),
     Command("ui", "wmrun.cli.ui:ui_cli", "Open the tracked runs in MLflow."),
     Command("bench env", "wmrun.cli.bench:bench_env_cli", "Measure env steps per second."),
     Command("bench update", "wmrun.cli.bench:bench_update_cli", "Measure milliseconds per update."),

@@ -1,0 +1,29 @@
+"""Everything that can be said about a machine before a run is started on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from wmrun.diagnose.devices import devices
+from wmrun.diagnose.env_pythons import env_python, interpreters
+from wmrun.diagnose.machine import machine
+from wmrun.diagnose.probe import Probe
+from wmrun.diagnose.round_trip import round_trip
+from wmrun.diagnose.tracking_store import tracking_store
+
+
+def examine(
+    directory: Path, *, tracking_uri: str, pythons: Sequence[str] = (), family: str | None = None
+) -> Iterator[Probe]:
+    """Yield probe after probe; with `family`, only those that concern that env family.
+
+    `directory` is where runs would be started: its disk, its MLflow database, its `.venvs`.
+    """
+    if family is None:
+        yield from machine(directory)
+        yield from devices()
+        yield tracking_store(tracking_uri)
+        yield round_trip()
+    for python in interpreters(directory, pythons):
+        yield from env_python(python, family)
