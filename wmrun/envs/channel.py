@@ -10,10 +10,12 @@ from wmrun_envserver.wire import messages
 from wmrun_envserver.wire.service import METHODS, PROTOCOL_MAJOR, PROTOCOL_MINOR
 from wmrun_envserver.wire.status import Reason, detail_of
 
+from wmrun.envs.access import OPEN_ACCESS, Access
 from wmrun.envs.errors import EnvProtocolError, EnvRequestError, EnvServerLost, EnvUnreachable
 from wmrun.errors import EnvError
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_MESSAGE_BYTES = 2**30
+"""What a server can make us hold. The limit that a session meets first is the server's own."""
 
 _OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -36,9 +38,9 @@ _OPTIONS = (
 _SESSION_GONE = frozenset({Reason.SESSION_UNKNOWN, Reason.LEASE_EXPIRED, Reason.DRAINING})
 
 
-def open_channel(address: str) -> grpc.Channel:
+def open_channel(address: str, access: Access = OPEN_ACCESS) -> grpc.Channel:
     """Return a channel with a connection of its own to `address` (`unix:PATH` or `HOST:PORT`)."""
-    return grpc.insecure_channel(address, options=_OPTIONS)
+    return access.channel(address, _OPTIONS)
 
 
 def unary(channel: grpc.Channel, name: str) -> grpc.UnaryUnaryMultiCallable:

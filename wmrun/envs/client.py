@@ -13,6 +13,7 @@ import numpy as np
 from wmrun_envserver.wire import messages, tensors
 from wmrun_envserver.wire.service import PROTOCOL_MINOR
 
+from wmrun.envs.access import OPEN_ACCESS, Access
 from wmrun.envs.channel import check_server, is_outage, is_timeout, meaning, open_channel, unary
 from wmrun.envs.errors import EnvProtocolError, EnvServerLost, EnvStartError
 from wmrun.envs.heartbeat import Heartbeat
@@ -62,13 +63,14 @@ class EnvSession:
         address: str,
         request: SessionRequest,
         *,
+        access: Access = OPEN_ACCESS,
         connect_timeout_s: float = 5.0,
         server_gone: Callable[[float], bool] | None = None,
     ) -> None:
         self._address = address
         self._wanted = request
         self._server_gone = server_gone or _no_process
-        self._channel = open_channel(address)
+        self._channel = open_channel(address, access)
         try:
             check_server(self._channel, address, connect_timeout_s)
             reply = self._open()
@@ -79,7 +81,7 @@ class EnvSession:
         self.num_envs = reply.num_envs
         self._id = reply.session_id
         self._lease_s = reply.lease_ms / 1000
-        self._heartbeat = Heartbeat(address, self._id, self._lease_s)
+        self._heartbeat = Heartbeat(address, self._id, self._lease_s, access)
         self._reset = unary(self._channel, "Reset")
         self._step = unary(self._channel, "Step")
         self._seq = 0

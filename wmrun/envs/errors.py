@@ -9,6 +9,10 @@ class EnvStartError(EnvError):
     """A local server did not come up, or would not open the task it was asked for."""
 
 
+class EnvAccessError(EnvError):
+    """The credentials for a server cannot be used, or the server does not accept them."""
+
+
 class EnvUnreachable(EnvError):
     """Nothing that speaks the protocol answers at the address given."""
 

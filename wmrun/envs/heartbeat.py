@@ -7,6 +7,7 @@ import threading
 import grpc
 from wmrun_envserver.wire import messages
 
+from wmrun.envs.access import OPEN_ACCESS, Access
 from wmrun.envs.channel import open_channel, unary
 
 PROBE_TIMEOUT_S = 2.0
@@ -15,10 +16,12 @@ PROBE_TIMEOUT_S = 2.0
 class Heartbeat:
     """Sends a heartbeat every third of the lease, on a thread and a connection of its own."""
 
-    def __init__(self, address: str, session_id: str, lease_s: float) -> None:
+    def __init__(
+        self, address: str, session_id: str, lease_s: float, access: Access = OPEN_ACCESS
+    ) -> None:
         self._request = messages.HeartbeatRequest(session_id=session_id)
         self._period_s = lease_s / 3
-        self._channel = open_channel(address)
+        self._channel = open_channel(address, access)
         self._call = unary(self._channel, "Heartbeat")
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="env-heartbeat", daemon=True)

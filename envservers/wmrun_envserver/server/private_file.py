@@ -1,0 +1,40 @@
+"""Files that hold a secret: refused where other users of the machine can read them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+_MAX_BYTES = 64 * 2**10
+
+
+class PrivateFileError(ValueError):
+    """A file with a secret is missing, unreadable, or open to others."""
+
+
+def read_private(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of the file at `path`.
+
+    Raises `PrivateFileError` where it cannot be read, where others can read or replace it, and
+    where it is larger than 64 KiB.
+    """
+    try:
+        with open(path, "rb") as file:
+            _require_private(Path(path), os.fstat(file.fileno()))
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise PrivateFileError(f"{path}: {error.strerror}") from None
+    if len(content) > _MAX_BYTES:
+        raise PrivateFileError(f"{path}: larger than {_MAX_BYTES} bytes; expected a token or a key")
+    return content
+
+
+def _require_private(path: Path, status: os.stat_result) -> None:
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise PrivateFileError(
+            f"{path} has mode {mode:04o}, open to other users; expected 0600: chmod 600 {path}"
+        )
+    if status.st_uid not in (os.geteuid(), 0):
+        raise PrivateFileError(f"{path} belongs to another user (uid {status.st_uid})")
