@@ -79,7 +79,7 @@ def test_training_leaves_the_run_that_the_command_line_would(tmp_path: Path) -> 
 def test_a_backend_that_is_not_installed_is_an_error_of_the_environment(tmp_path: Path) -> None:
     config = DreamerConfig(env_backend="unity_mlagents", unity_file_name="walker", device="cpu")
     agent = DreamerAgent(config, runs=tmp_path)
-    assert agent.config.env.options == {"file_name": "walker"}
+    assert agent.config.env.source == str(Path.cwd() / "walker")
     with pytest.raises(EnvStartError, match="unknown backend 'unity_mlagents'"):
         agent.train()
 

@@ -237,13 +237,14 @@ def test_the_embedding_of_vectors_is_the_width_of_their_encoder() -> None:
     assert resolved(embed_size=1024) == resolved(), "the default changes nothing"
 
 
-def test_unity_has_its_player_among_the_options_and_a_task_by_its_name() -> None:
+def test_unity_has_its_player_as_the_source_of_a_task_by_its_name() -> None:
     env = resolved(
         env=None, env_backend="unity_mlagents", unity_file_name=Path("builds/3DBall.x86_64")
     ).env
     assert (env.backend, env.task) == ("unity_mlagents", "3DBall")
-    assert env.options == {"file_name": "builds/3DBall.x86_64"}
-    assert resolved(env="Walker", env_backend="unity_mlagents").env.options == {}
+    assert env.source == str(Path("builds/3DBall.x86_64").absolute())
+    editor = resolved(env=None, env_backend="unity_mlagents").env
+    assert (editor.task, editor.source) == ("editor", None)
 
 
 @pytest.mark.parametrize(

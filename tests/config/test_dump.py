@@ -28,6 +28,7 @@ threads: null
 env:
   backend: gym
   task: walker-walk
+  source: null
   num_envs: 1
   action_repeat: 1
   time_limit: null
@@ -42,6 +43,11 @@ env:
   server:
     python: null
     address: null
+    workers: auto
+    token_file: null
+    tls_ca: null
+    tls_cert: null
+    tls_key: null
     start_timeout_s: 60.0
     reset_timeout_s: 60.0
     step_timeout_s: 60.0
@@ -49,6 +55,7 @@ env:
       max: 10
       per_window: 3
       window_s: 300.0
+  servers: []
 agent:
   type: toy
   lr: 1e-05

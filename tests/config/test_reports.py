@@ -43,8 +43,8 @@ walk.yaml has 10 problems
 walk.yaml:3:3: env.tsk: unknown key
   3 |   tsk: walker-walk
     |   ^^^
-  expected: one of backend, task, num_envs, action_repeat, time_limit, image, vector, \
-normalize_actions, clip_actions, options, server
+  expected: one of backend, task, source, num_envs, action_repeat, time_limit, image, vector, \
+normalize_actions, clip_actions, options, server, servers
   did you mean: task
 
 walk.yaml:5:15: env.time_limit: 0 is out of range

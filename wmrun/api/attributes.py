@@ -93,7 +93,9 @@ def _write_unity_file(value: Any, tree: Mapping) -> Change:
         raise Unfit(
             f"means nothing to env_backend {backend!r}", 'env_backend = "unity_mlagents" beside it'
         )
-    return {"env.options.file_name": value}
+    if value is not None and "/" not in str(value):
+        value = f"./{value}"  # in a file only what has a `/` is a path
+    return {"env.source": value}
 
 
 def _read_discrete_latents(tree: Mapping) -> bool:
@@ -261,9 +263,7 @@ ATTRIBUTES: dict[str, Attribute] = {
     "env": _key("env.task"),
     "unity_file_name": Attribute(
         lambda tree: (
-            at(tree, "env.options.file_name")
-            if at(tree, "env.backend") == "unity_mlagents"
-            else None
+            at(tree, "env.source") if at(tree, "env.backend") == "unity_mlagents" else None
         ),
         _write_unity_file,
         nullable=True,

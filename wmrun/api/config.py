@@ -14,7 +14,6 @@ from wmrun.config.dump import dump_mapping
 from wmrun.config.extends import KEY, PRESETS
 from wmrun.config.load import load_config
 from wmrun.config.problems import ConfigError, ProblemLog
-from wmrun.config.programs import absolute_program
 from wmrun.config.schema import Config
 from wmrun.config.tree import Mapping, Place, Source, from_plain, merge, plain
 from wmrun.config.validation import Validator
@@ -166,12 +165,10 @@ class DreamerConfig:
 
         It names the preset and what differs from it. Raises `ConfigError`.
         """
-        self.resolve()
+        resolved = self.resolve()
         values = plain(self._changes(ProblemLog()))
-        server = values.get("env", {}).get("server", {})
-        if server.get("python"):
-            # A file would take a path as relative to itself.
-            server["python"] = absolute_program(server["python"], _PLACE.source)
+        if "env" in values:
+            _make_absolute(values["env"], resolved.env.model_dump(mode="json"))
         ordered = {key: values[key] for key in Config.model_fields if key in values}
         text = dump_mapping({KEY: self.algorithm, **ordered})
         if path is not None:
@@ -242,6 +239,17 @@ class DreamerConfig:
 
 
 _NAMES: AnyMapping[str, Any] = DreamerConfig.__annotations__
+
+
+def _make_absolute(env: dict[str, Any], resolved: dict[str, Any]) -> None:
+    """Take the paths of `env` from the resolved one: a file takes them as relative to itself."""
+    for section, values in ((env, resolved), (env.get("server", {}), resolved["server"])):
+        section |= {key: values[key] for key in _PATHS if key in section}
+    if "servers" in env:
+        env["servers"] = resolved["servers"]
+
+
+_PATHS = ("source", "python", "token_file", "tls_ca", "tls_cert", "tls_key")
 
 
 def _unknown(name: str) -> UnknownAttribute:

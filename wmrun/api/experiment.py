@@ -146,7 +146,7 @@ def _named(algorithm: str, tree: Mapping, order: int, log: ProblemLog) -> Mappin
 
 
 def _unity_task(tree: Mapping) -> str:
-    player = str(at(tree, "env.options.file_name") or "editor")
+    player = str(at(tree, "env.source") or "editor")
     return player.replace("\\", "/").rstrip("/").rpartition("/")[2].partition(".")[0] or "unity"
 
 

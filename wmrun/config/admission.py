@@ -9,7 +9,7 @@ import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from wmrun.config.schema import Form, NullRemoves, Program, Section
+from wmrun.config.schema import Form, Located, NullRemoves, Section
 from wmrun.config.tree import Mapping, Node, Scalar, Sequence
 from wmrun.registry.annotations import Nested
 from wmrun.registry.ranges import in_range, range_text
@@ -36,8 +36,9 @@ class Member:
         return next((mark.kind for mark in self.marks if isinstance(mark, Nested)), None)
 
     @property
-    def is_program(self) -> bool:
-        return any(isinstance(mark, Program) for mark in self.marks)
+    def located(self) -> Located | None:
+        """Which of these strings are paths, if any are."""
+        return next((mark for mark in self.marks if isinstance(mark, Located)), None)
 
     @property
     def null_removes(self) -> bool:

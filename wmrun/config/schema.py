@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
+from wmrun.config.shares import fill_shares, spread
 from wmrun.registry.annotations import nested
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
@@ -46,8 +47,17 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Program:
-    """Marks a string that is a path where it has a `/`, relative to the file that sets it."""
+class Located:
+    """Marks a string that is a path where `pattern` matches, relative to the file that sets it."""
+
+    pattern: str
+
+
+PROGRAM = Located(r".*/")
+"""A name without `/` is looked up in PATH."""
+SOURCE = Located(r"[^:]*/")
+"""`module:factory` and `HOST:PORT/WORLD` are no paths."""
+FILE = Located(r".")
 
 
 @dataclass(frozen=True)
@@ -92,13 +102,29 @@ class RestartsConfig(Section):
 class ServerConfig(Section):
     """The process that steps the environments: started here, or reached at an address."""
 
-    python: Annotated[str, Program()] | None = None
+    python: Annotated[str, PROGRAM] | None = None
     """The Python interpreter that has the env family installed; null: the learner's own.
 
     A path is relative to the file that sets it.
     """
     address: str | None = None
     """A server that is already running, as `host:port` or `unix:/path`; null: start one."""
+    workers: Literal["auto"] | CountOrZero = "auto"
+    """Processes over which a server started here spreads its slots; 0: its own process alone.
+
+    auto: one per simulator where the env family is prone to crashes, else 0.
+    """
+    token_file: Annotated[str, FILE] | None = None
+    """The file with the token that the server at `address` asks for."""
+    tls_ca: Annotated[str, FILE] | None = None
+    """Certificates, in a PEM file, of which one must have signed that of the server at `address`.
+
+    Setting it turns TLS on.
+    """
+    tls_cert: Annotated[str, FILE] | None = None
+    """Our own certificate for the server at `address`, in a PEM file."""
+    tls_key: Annotated[str, FILE] | None = None
+    """The private key of `tls_cert`, in a PEM file."""
     start_timeout_s: Seconds = 60.0
     """Seconds that a server may take from its start, or from being dialled, to its first answer."""
     reset_timeout_s: Seconds = 60.0
@@ -112,7 +138,30 @@ class ServerConfig(Section):
     def _has_one_origin(self) -> ServerConfig:
         if self.python is not None and self.address is not None:
             raise conflict("address", "excludes python: a server is either reached or started")
+        if self.workers != "auto" and self.address is not None:
+            raise conflict(
+                "workers", "is for servers started here: give --workers to the one at the address"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _has_credentials_where_they_are_used(self) -> ServerConfig:
+        for key in ("token_file", "tls_ca", "tls_cert", "tls_key"):
+            if getattr(self, key) is not None and self.address is None:
+                raise conflict(key, "is for a server at an address: set address beside it")
+        for key, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+            if getattr(self, key) is not None and getattr(self, other) is None:
+                raise conflict(key, f"needs {other} beside it")
+        if self.tls_cert is not None and self.tls_ca is None:
+            raise conflict("tls_cert", "needs tls_ca beside it, which turns TLS on")
+        return self
+
+
+class ServerShareConfig(ServerConfig):
+    """One of several servers, and its share of the env slots."""
+
+    num_envs: Count | None = None
+    """Env slots of this server; null: an equal part of what the others leave."""
 
 
 class EnvConfig(Section):
@@ -122,6 +171,12 @@ class EnvConfig(Section):
     """The env family, by its name in the server's Python: gym, dmc, …"""
     task: str
     """The task's name in its family, such as CartPole-v1 or walker-walk."""
+    source: Annotated[str, SOURCE] | None = None
+    """What `task` stands for where the family does not know it; null: nothing, the family does.
+
+    gym: `module:factory`, imported by the server. unity_mlagents: the path of a player, relative to
+    the file that sets it. dm_env_rpc: `HOST:PORT[/WORLD]`.
+    """
     num_envs: Count = 1
     """Env slots that are stepped together."""
     action_repeat: Count = 1
@@ -140,6 +195,30 @@ class EnvConfig(Section):
     """Options of the env family, checked by the server; null: as if it were not set."""
     server: ServerConfig = ServerConfig()
     """The process that steps the environments."""
+    servers: list[ServerShareConfig] = []
+    """Several such processes in the place of `server`; their shares add up to `num_envs`."""
+
+    @model_validator(mode="after")
+    def _has_servers_that_add_up(self) -> EnvConfig:
+        if self.servers and self.server != ServerConfig():
+            raise conflict("servers", "excludes server: make it one of the servers")
+        if self.servers:
+            try:
+                fill_shares(self.num_envs, [server.num_envs for server in self.servers])
+            except ValueError as error:
+                raise conflict("servers", f"{error}; num_envs is {self.num_envs}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_server_for_its_source(self) -> EnvConfig:
+        here = [server for server in self.servers or [self.server] if server.address is None]
+        if self.source is not None and not here:
+            raise conflict(
+                "source",
+                "is for servers started here: start the one at the address with "
+                f"--env {self.task}={self.source}",
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_no_misplaced_option(self) -> EnvConfig:
@@ -148,6 +227,20 @@ class EnvConfig(Section):
             key = misplaced[0]
             raise conflict(f"options.{key}", f"belongs one level up: write it as env.{key}")
         return self
+
+    def with_slots(self, num_envs: int) -> EnvConfig:
+        """Return the config with so many slots, spread over the servers in proportion.
+
+        Servers that are left without any have a share of 0.
+        """
+        servers = []
+        if self.servers:
+            given = fill_shares(self.num_envs, [server.num_envs for server in self.servers])
+            servers = [
+                server.model_copy(update={"num_envs": share})
+                for server, share in zip(self.servers, spread(num_envs, given), strict=True)
+            ]
+        return self.model_copy(update={"num_envs": num_envs, "servers": servers})
 
 
 class ReplayConfig(Section):

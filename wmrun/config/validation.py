@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 from wmrun.config.admission import Member, kind_of, members, words
 from wmrun.config.defaults import with_default
 from wmrun.config.keys import Key, option_keys, section_keys
+from wmrun.config.paths import absolute_path
 from wmrun.config.problems import ProblemLog, quoted
-from wmrun.config.programs import absolute_program
 from wmrun.config.schema import Config, Section
 from wmrun.config.suggestions import suggest_choice, suggest_key, suggest_value
 from wmrun.config.tree import Entry, Mapping, Node, Place, Scalar
@@ -192,8 +192,8 @@ class Validator:
                 suggestion=suggest_choice(node.value, alternatives),
             )
             return None
-        if member.is_program:
-            return absolute_program(str(node.value), node.place.source)
+        if member.located is not None:
+            return absolute_path(str(node.value), member.located, node.place.source)
         return float(node.value) if member.type is float and node.value is not None else node.value
 
     def _mapping(self, member: Member, node: Mapping, path: str, place: Place) -> Any:

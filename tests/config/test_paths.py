@@ -1,4 +1,4 @@
-"""Where `env.server.python` is looked for."""
+"""Where the files and programs that an experiment names are looked for."""
 
 from __future__ import annotations
 
@@ -49,3 +49,28 @@ def test_names_absolute_paths_and_the_home_directory_depend_on_no_file(
     file = write("walk.yaml", VALID.replace("walker-walk", f"x, server: {{python: {written}}}"))
     expected = resolved and resolved.replace("HOME", "/home/someone")
     assert load_config(file).env.server.python == expected
+
+
+def test_files_for_servers_elsewhere_are_paths_with_or_without_a_slash(
+    write: Write, folder: Path
+) -> None:
+    server = "{address: h:1, token_file: token, tls_ca: pki/ca.pem}"
+    file = write("runs/walk.yaml", VALID.replace("walker-walk", f"x, servers: [{server}]"))
+    (found,) = load_config(file).env.servers
+    assert found.token_file == str(folder / "runs/token")
+    assert found.tls_ca == str(folder / "runs/pki/ca.pem")
+
+
+@pytest.mark.parametrize(
+    ("written", "resolved"),
+    [
+        ("builds/3DBall.x86_64", "FOLDER/runs/builds/3DBall.x86_64"),
+        ("my_package.envs:make", "my_package.envs:make"),
+        ("localhost:5000/world", "localhost:5000/world"),
+    ],
+)
+def test_a_source_is_a_path_unless_it_names_a_module_or_a_host(
+    write: Write, folder: Path, written: str, resolved: str
+) -> None:
+    file = write("runs/walk.yaml", VALID.replace("walker-walk", f"x, source: '{written}'"))
+    assert load_config(file).env.source == resolved.replace("FOLDER", str(folder))
