@@ -35,3 +35,6 @@ class ActionRepeat(Env):
 
     def close(self) -> None:
         self._env.close()
+
+    def render(self) -> np.ndarray:
+        return self._env.render()

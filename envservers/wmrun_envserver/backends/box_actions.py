@@ -37,6 +37,9 @@ class BoxActions(Env):
     def close(self) -> None:
         self._env.close()
 
+    def render(self) -> np.ndarray:
+        return self._env.render()
+
 
 class _Scale:
     """Maps the values of one offered leaf onto the simulator's."""

@@ -1,16 +1,11 @@
-"""Envs of the Gymnasium registry."""
+"""Gymnasium envs: those of its registry, and the user's own."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import metadata
-from typing import Any
-
-import gymnasium
-import numpy as np
-from gymnasium.envs.registration import load_env_creator
+from typing import TYPE_CHECKING, Any
 
 from wmrun_envserver.backends.base import (
     Backend,
@@ -18,29 +13,25 @@ from wmrun_envserver.backends.base import (
     Env,
     EnvFamily,
     EnvTraits,
-    StepResult,
     UnknownEnvError,
 )
 from wmrun_envserver.backends.closest import did_you_mean
-from wmrun_envserver.backends.gym_spaces import (
-    from_gymnasium,
-    observation_from_gymnasium,
-    to_gymnasium,
-)
 from wmrun_envserver.backends.options import CommonOptions, OptionReader
 from wmrun_envserver.backends.stack import wrapped
 from wmrun_envserver.wire import spaces
 
-# pygame greets on stdout, where the server's ready line may go, and needs no display for frames.
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+if TYPE_CHECKING:
+    import gymnasium
 
-_RENDER_MODE = "rgb_array"
+    from wmrun_envserver.backends.gym_makers import Maker
+
+# pygame greets on stdout, where the server's ready line may go, and needs no display for frames.
+_QUIET = {"PYGAME_HIDE_SUPPORT_PROMPT": "1", "SDL_VIDEODRIVER": "dummy"}
 
 
 @dataclass(frozen=True)
 class GymOptions:
-    """`kwargs` are passed to `gymnasium.make`."""
+    """`kwargs` are passed to `gymnasium.make`, or to the factory."""
 
     common: CommonOptions
     kwargs: Mapping[str, Any]
@@ -60,119 +51,76 @@ class GymOptions:
 
 
 class GymBackend(Backend):
-    """Offers every id that Gymnasium has registered; never `module:Env` ids."""
+    """Offers every id that Gymnasium has registered, and what `offer` names.
+
+    A client never makes it import anything: `module:Env` ids are unknown unless offered.
+    """
+
+    def __init__(self) -> None:
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        import gymnasium
+
+        from wmrun_envserver.backends import gym_makers  # imports gymnasium at module level
+
+        self._registry = gymnasium.registry
+        self._makers = gym_makers
+        self._offered: dict[str, Maker] = {}
 
     def family(self) -> EnvFamily:
-        return EnvFamily("gym", tuple(gymnasium.registry))
+        return EnvFamily("gym", tuple(dict.fromkeys((*self._offered, *self._registry))))
+
+    def offer(self, env_id: str, source: str) -> None:
+        """Offer a factory `module:factory`, or what importing a module registers.
+
+        See `gym_makers.from_source` for the forms. Raises `SourceError`.
+        """
+        self._offered[env_id] = self._makers.from_source(env_id, source)
 
     def prepare(self, env_id: str, config: Mapping[str, Any]) -> EnvTraits:
-        spec = gymnasium.registry.get(env_id)
-        if spec is None:
-            raise UnknownEnvError(
-                f"Gymnasium has no env {env_id!r} registered."
-                f"{did_you_mean(env_id, gymnasium.registry)}"
-            )
-        options = GymOptions.read(config).common
+        maker = self._maker(env_id)
+        options = GymOptions.read(config)
+        maker.check(options.kwargs)
         return EnvTraits(
-            max_episode_steps=options.episode_steps(spec.max_episode_steps),
-            deterministic=not spec.nondeterministic,
+            max_episode_steps=options.common.episode_steps(maker.max_episode_steps),
+            deterministic=maker.deterministic,
+            render_modes=(self._makers.RENDER_MODE,) if maker.may_render else (),
         )
 
     def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         options = GymOptions.read(config)
-        simulator = _make(env_id, options)
+        draws = render or options.common.image is not None
+        simulator = self._maker(env_id).make(options.kwargs, render=draws)
         try:
-            return _wrapped(simulator, options.common)
+            return self._wrapped(env_id, simulator, options.common, render)
         except BaseException:
             simulator.close()
             raise
 
+    def _maker(self, env_id: str) -> Maker:
+        maker = self._offered.get(env_id) or self._makers.registered(env_id)
+        if maker is None:
+            raise UnknownEnvError(
+                f"Gymnasium has no env {env_id!r} registered."
+                f"{did_you_mean(env_id, self.family().env_ids)}"
+            )
+        return maker
 
-class GymEnv(Env):
-    """One Gymnasium env, its own time limit included."""
+    def _wrapped(
+        self, env_id: str, simulator: gymnasium.Env, options: CommonOptions, render: bool
+    ) -> Env:
+        from wmrun_envserver.backends.gym_env import GymEnv
 
-    def __init__(self, env: gymnasium.Env) -> None:
-        self.observation_space = observation_from_gymnasium(env.observation_space)
-        self.action_space = from_gymnasium(env.action_space)
-        self._env = env
-        nested = isinstance(env.observation_space, gymnasium.spaces.Dict)
-        self._key = None if nested else self.observation_space.entries[0][0]
-
-    def reset(self, seed: int | None) -> StepResult:
-        obs, info = self._env.reset(seed=seed)
-        return StepResult(self._flatten(obs), info=_scalars(info))
-
-    def step(self, action: Sequence[np.ndarray]) -> StepResult:
-        value = to_gymnasium(self.action_space, spaces.unflatten(self.action_space, action))
-        obs, reward, terminated, truncated, info = self._env.step(value)
-        return StepResult(
-            self._flatten(obs), float(reward), bool(terminated), bool(truncated), _scalars(info)
+        env = GymEnv(simulator)
+        can_render = simulator.render_mode == self._makers.RENDER_MODE
+        if render and not can_render:
+            raise ConfigError(f"{env_id} renders no frames: ask for no render mode", "render_mode")
+        own_image = any(
+            leaf.path == "image" and leaf.space.role == "IMAGE_HWC"
+            for leaf in spaces.leaves(env.observation_space)
         )
-
-    def close(self) -> None:
-        self._env.close()
-
-    def render(self) -> np.ndarray:
-        """Return the current frame, uint8 `[h, w, 3]`, at the env's own size."""
-        frame: np.ndarray = self._env.render()
-        return frame
-
-    def _flatten(self, obs: Any) -> list[np.ndarray]:
-        return spaces.flatten(
-            self.observation_space, obs if self._key is None else {self._key: obs}
-        )
-
-
-def _make(env_id: str, options: GymOptions) -> gymnasium.Env:
-    kwargs = dict(options.kwargs)
-    if options.common.image is not None and _renders(env_id):
-        kwargs["render_mode"] = _RENDER_MODE
-    try:
-        # The checker warns, at every first step, about what from_gymnasium settles anyway.
-        return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
-    except TypeError as error:
-        if not options.kwargs:
-            raise
-        raise ConfigError(f"{env_id} refuses kwargs: {error}", "kwargs") from error
-    except gymnasium.error.Error as error:
-        raise ConfigError(f"{env_id} cannot be made: {error}") from error
-    except ImportError as error:
-        raise ConfigError(f"{env_id} cannot be made: {error}.{_install_hint(env_id)}") from error
-
-
-def _renders(env_id: str) -> bool:
-    # An env that cannot render may not even take a render_mode; what is not a class does not tell.
-    creator = gymnasium.registry[env_id].entry_point
-    if isinstance(creator, str):
-        creator = load_env_creator(creator)
-    modes = getattr(creator, "metadata", {}).get("render_modes")
-    return modes is None or _RENDER_MODE in modes
-
-
-def _install_hint(env_id: str) -> str:
-    entry_point = str(gymnasium.registry[env_id].entry_point)
-    package, *_ = entry_point.removeprefix("gymnasium.envs.").split(".")
-    extra = package.replace("_", "-")
-    extras = metadata("gymnasium").get_all("Provides-Extra") or []
-    return f' Install what it needs: pip install "gymnasium[{extra}]"' if extra in extras else ""
-
-
-def _wrapped(simulator: gymnasium.Env, options: CommonOptions) -> Env:
-    env = GymEnv(simulator)
-    own_image = any(
-        leaf.path == "image" and leaf.space.role == "IMAGE_HWC"
-        for leaf in spaces.leaves(env.observation_space)
-    )
-    if own_image:
-        return wrapped(env, options)
-    if options.image is not None and simulator.render_mode != _RENDER_MODE:
-        raise ConfigError(f"{simulator.spec.id} renders no frames: leave image out", "image")
-    return wrapped(env, options, env.render)
-
-
-def _scalars(info: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in info.items()
-        if isinstance(value, bool | int | float | str | np.generic) and isinstance(key, str)
-    }
+        if own_image:
+            return wrapped(env, options)
+        if options.image is not None and not can_render:
+            raise ConfigError(f"{env_id} renders no frames: leave image out", "image")
+        return wrapped(env, options, env.render)

@@ -49,6 +49,9 @@ class ImageObservation(Env):
     def close(self) -> None:
         self._env.close()
 
+    def render(self) -> np.ndarray:
+        return self._env.render()
+
     def _with_image(self, result: StepResult) -> StepResult:
         frame = result.obs[self._own_image] if self._render is None else self._render()
         kept = [result.obs[i] for i in self._kept]

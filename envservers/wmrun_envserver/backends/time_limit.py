@@ -30,3 +30,6 @@ class TimeLimit(Env):
 
     def close(self) -> None:
         self._env.close()
+
+    def render(self) -> np.ndarray:
+        return self._env.render()

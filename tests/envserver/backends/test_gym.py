@@ -12,7 +12,7 @@ from wmrun_envserver.wire import spaces
 gymnasium = pytest.importorskip("gymnasium")
 
 from wmrun_envserver.backends.gym import GymBackend  # noqa: E402
-from wmrun_envserver.backends.gym_spaces import from_gymnasium, to_gymnasium  # noqa: E402
+from wmrun_envserver.backends.gym_spaces import from_gymnasium  # noqa: E402
 
 BACKEND = GymBackend()
 RIGHT = [np.array(1)]
@@ -141,6 +141,25 @@ def test_wrong_options_are_refused(config: dict, field: str, message: str) -> No
     assert caught.value.field == field
 
 
+def test_frames_for_people_come_at_the_envs_own_size_whatever_is_observed() -> None:
+    pytest.importorskip("pygame")
+    assert BACKEND.prepare("CartPole-v1", {}).render_modes == ("rgb_array",)
+    config = {"image": {"size": [40, 60]}, "action_repeat": 2, "time_limit": 9}
+    for options in ({}, config):
+        env = BACKEND.make("CartPole-v1", options, render=True)
+        first = env.reset(0)
+        frame = env.render()
+        assert (frame.shape, frame.dtype) == ((400, 600, 3), np.uint8)
+        assert frame.tolist() == env.render().tolist()
+        replay = BACKEND.make("CartPole-v1", options)
+        replay.reset(0)
+        expected, result = replay.step(RIGHT), env.step(RIGHT)
+        assert [leaf.tolist() for leaf in result.obs] == [leaf.tolist() for leaf in expected.obs]
+        assert len(first.obs) == 1
+        env.close()
+        replay.close()
+
+
 def test_kwargs_reach_the_env() -> None:
     env = BACKEND.make("FrozenLake-v1", {"kwargs": {"map_name": "8x8", "is_slippery": False}})
     assert env.observation_space == spaces.Dict((("obs", spaces.Discrete(64)),))
@@ -153,47 +172,11 @@ def test_kwargs_reach_the_env() -> None:
 GYM = gymnasium.spaces
 EVERY_SPACE = GYM.Dict(
     {
-        "box": GYM.Box(np.array([-1, -np.inf]), np.array([1, np.inf]), dtype=np.float64),
         "camera": GYM.Box(0, 255, (8, 8, 3), np.uint8),
         "choice": GYM.Discrete(3, start=-1),
-        "choices": GYM.MultiDiscrete([2, 3], start=[1, 0]),
-        "flags": GYM.MultiBinary([2, 2]),
         "pair": GYM.Tuple((GYM.Discrete(2), GYM.Text(4, min_length=1, charset="ab"))),
     }
 )
-
-
-def test_every_gymnasium_space_has_its_wire_space() -> None:
-    assert from_gymnasium(EVERY_SPACE) == spaces.Dict(
-        (
-            ("box", spaces.Box((2,), "float64", [-1, -np.inf], [1, np.inf], "VECTOR")),
-            ("camera", spaces.Box((8, 8, 3), "uint8", 0, 255, "IMAGE_HWC")),
-            ("choice", spaces.Discrete(3, start=-1)),
-            ("choices", spaces.MultiDiscrete([2, 3], [1, 0])),
-            ("flags", spaces.MultiBinary((2, 2))),
-            ("pair", spaces.Tuple((spaces.Discrete(2), spaces.Text(1, 4, "ab")))),
-        )
-    )
-
-
-def test_values_of_every_space_are_the_same_on_both_sides() -> None:
-    wire = from_gymnasium(EVERY_SPACE)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        value = to_gymnasium(wire, spaces.sample(wire, rng))
-        assert EVERY_SPACE.contains(value)
-        assert hash(value["choice"]) == hash(int(value["choice"]))  # tabular envs use it as a key
-    EVERY_SPACE.seed(0)
-    for _ in range(20):
-        arrays = spaces.flatten(wire, EVERY_SPACE.sample())
-        for leaf, array in zip(spaces.leaves(wire), arrays, strict=True):
-            spaces.check(leaf, array[None])
-
-
-def test_spaces_without_a_counterpart_are_refused() -> None:
-    unservable = GYM.Dict({"a": GYM.Tuple((GYM.Sequence(GYM.Discrete(2)),))})
-    with pytest.raises(ConfigError, match="the env has a Sequence space at 'a/0': it cannot be"):
-        from_gymnasium(unservable)
 
 
 class Camera(gymnasium.Env):
@@ -239,7 +222,7 @@ def test_nested_spaces_pass_through_and_only_plain_infos_are_kept() -> None:
     action = spaces.sample(env.action_space, np.random.default_rng(0))
     result = env.step(spaces.flatten(env.action_space, action))
     brightness = 50 * (int(action["choice"]) + 1)
-    assert result.obs[1].tolist() == np.full((8, 8, 3), brightness).tolist()
+    assert result.obs[0].tolist() == np.full((8, 8, 3), brightness).tolist()
     assert result.info == {"lives": 3}
 
 
@@ -262,3 +245,8 @@ def test_frames_of_an_env_that_cannot_render_are_refused() -> None:
     with pytest.raises(ConfigError, match="wmrun-test/Camera-v0 renders no frames") as caught:
         BACKEND.make("wmrun-test/Camera-v0", {"image": {}})
     assert caught.value.field == "image"
+
+
+@pytest.mark.usefixtures("registered")
+def test_an_env_that_cannot_render_names_no_render_mode() -> None:
+    assert BACKEND.prepare("wmrun-test/Camera-v0", {}).render_modes == ()

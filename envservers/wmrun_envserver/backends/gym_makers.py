@@ -1,0 +1,234 @@
+"""How Gymnasium envs come into being: by their registered id, or by a factory of the user's own."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from importlib.metadata import metadata
+from operator import attrgetter
+from types import ModuleType
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+from wmrun_envserver.backends.base import ConfigError, SourceError
+from wmrun_envserver.backends.closest import did_you_mean
+
+RENDER_MODE = "rgb_array"
+
+
+class Maker(ABC):
+    """Makes the envs of one id."""
+
+    max_episode_steps: int | None = None
+    deterministic: bool = True
+    """What Gymnasium asks of every env, and assumes of each that does not say otherwise."""
+    may_render: bool = True
+    """Whether frames can be had, as far as that is known before an env is made."""
+
+    @abstractmethod
+    def check(self, kwargs: Mapping[str, Any]) -> None:
+        """Raise `ConfigError` for arguments that are known not to work."""
+
+    @abstractmethod
+    def make(self, kwargs: Mapping[str, Any], *, render: bool) -> gymnasium.Env:
+        """Make an env, one that renders to arrays with `render`.
+
+        Raises `ConfigError` where the arguments or what was made are wrong.
+        """
+
+
+class Registered(Maker):
+    """An id of Gymnasium's registry."""
+
+    def __init__(self, spec: EnvSpec) -> None:
+        self._spec = spec
+        self.max_episode_steps = spec.max_episode_steps
+        self.deterministic = not spec.nondeterministic
+
+    @property
+    def may_render(self) -> bool:  # type: ignore[override]
+        # What is not a class does not tell; what cannot be imported says so when it is made.
+        creator = self._spec.entry_point
+        try:
+            creator = load_env_creator(creator) if isinstance(creator, str) else creator
+        except (ImportError, AttributeError):
+            return False
+        return _may_render(creator)
+
+    def check(self, kwargs: Mapping[str, Any]) -> None:
+        """Accept anything: what the env takes is known once it is made."""
+
+    def make(self, kwargs: Mapping[str, Any], *, render: bool) -> gymnasium.Env:
+        env_id = self._spec.id
+        chosen = {"render_mode": RENDER_MODE} if render and self.may_render else {}
+        try:
+            # The checker warns, at every first step, about what the server settles anyway.
+            return gymnasium.make(self._spec, disable_env_checker=True, **kwargs, **chosen)
+        except TypeError as error:
+            if not kwargs:
+                raise
+            raise ConfigError(f"{env_id} refuses kwargs: {error}", "kwargs") from error
+        except gymnasium.error.Error as error:
+            raise ConfigError(f"{env_id} cannot be made: {error}") from error
+        except ImportError as error:
+            raise ConfigError(f"{env_id} cannot be made: {error}.{self._install_hint()}") from error
+
+    def _install_hint(self) -> str:
+        package, *_ = str(self._spec.entry_point).removeprefix("gymnasium.envs.").split(".")
+        extra = package.replace("_", "-")
+        extras = metadata("gymnasium").get_all("Provides-Extra") or []
+        return (
+            f' Install what it needs: pip install "gymnasium[{extra}]"' if extra in extras else ""
+        )
+
+
+class Factory(Maker):
+    """A callable that returns a Gymnasium env."""
+
+    def __init__(self, create: Callable[..., Any], source: str) -> None:
+        self._create = create
+        self._source = source
+        self.may_render = _may_render(create)
+
+    def check(self, kwargs: Mapping[str, Any]) -> None:
+        signature = _signature(self._create)
+        if signature is None:
+            return
+        try:
+            signature.bind(**kwargs)
+        except TypeError as error:
+            names = [name for name in signature.parameters if name != "render_mode"]
+            close = "".join(did_you_mean(name, names) for name in kwargs if name not in names)
+            raise ConfigError(
+                f"{self._source}{signature} cannot be called with these kwargs: {error}.{close}",
+                "kwargs",
+            ) from None
+
+    def make(self, kwargs: Mapping[str, Any], *, render: bool) -> gymnasium.Env:
+        draws = render and self.may_render and self._takes_render_mode()
+        chosen = {"render_mode": RENDER_MODE} if draws else {}
+        env = self._create(**kwargs, **chosen)
+        if not isinstance(env, gymnasium.Env):
+            raise ConfigError(
+                f"{self._source} returned {_described(env)}, expected a gymnasium.Env",
+                "env_id",
+            )
+        return env
+
+    def _takes_render_mode(self) -> bool:
+        signature = _signature(self._create)
+        return signature is not None and any(
+            name == "render_mode" or parameter.kind is inspect.Parameter.VAR_KEYWORD
+            for name, parameter in signature.parameters.items()
+        )
+
+
+def registered(env_id: str) -> Maker | None:
+    """Return the maker of an id of the registry, None where there is no such id."""
+    spec = gymnasium.registry.get(env_id)
+    return None if spec is None else Registered(spec)
+
+
+def from_source(env_id: str, source: str) -> Maker:
+    """Return the maker that `source` names, importing its module.
+
+    - `module:factory` names a callable, or an env class; dots reach into it.
+    - `module:ID` names an env that the module registers when it is imported.
+    - `module` registers `env_id` itself.
+
+    Modules are looked for where Python does and, last, in the working directory. Raises
+    `SourceError` naming what is there instead.
+    """
+    module_name, colon, name = source.partition(":")
+    before = set(gymnasium.registry)
+    module = _imported(env_id, source, module_name)
+    if not colon:
+        name = env_id
+    elif name and all(part.isidentifier() for part in name.split(".")):
+        found = _attribute(module, name)
+        if found is not None:
+            return _factory(found, env_id, source)
+    maker = registered(name)
+    if maker is None:
+        new = [env for env in gymnasium.registry if env not in before]
+        raise SourceError(_nothing(env_id, source, module, name, new, bool(colon)))
+    return maker
+
+
+def _factory(found: Any, env_id: str, source: str) -> Factory:
+    if not callable(found):
+        raise SourceError(
+            f"--env {env_id}={source}: that is {_described(found)}, expected a callable that "
+            "returns a gymnasium.Env"
+        )
+    return Factory(found, source)
+
+
+def _imported(env_id: str, source: str, name: str) -> ModuleType:
+    if not name or not all(part.isidentifier() for part in name.split(".")):
+        raise SourceError(
+            f"--env {env_id}={source}: expected module:factory, such as my_envs.maze:make, "
+            "or a module that registers the id"
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        advice = ""
+        if isinstance(error, ModuleNotFoundError) and name.startswith(f"{error.name}"):
+            advice = ". Install its package, or add its directory to PYTHONPATH"
+        raise SourceError(
+            f"--env {env_id}={source}: importing {name} failed: "
+            f"{type(error).__name__}: {error}{advice}"
+        ) from error
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    try:
+        return attrgetter(name)(module)
+    except AttributeError:
+        return None
+
+
+def _nothing(
+    env_id: str, source: str, module: ModuleType, name: str, new: list[str], named: bool
+) -> str:
+    start = f"--env {env_id}={source}: "
+    listed = f" It registers: {', '.join(new)}." if new else ""
+    if not named:
+        close = did_you_mean(name, new)
+        return (
+            f"{start}{module.__name__} registers no env {name!r}.{close}{listed} "
+            f"A factory is named with a colon: {module.__name__}:make"
+        )
+    public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+    close = did_you_mean(name, [*public, *new])
+    return f"{start}{module.__name__} has no {name!r}.{close}{listed}"
+
+
+def _may_render(creator: Any) -> bool:
+    modes = getattr(creator, "metadata", {}).get("render_modes")
+    return modes is None or RENDER_MODE in modes
+
+
+def _signature(create: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(create)
+    except (TypeError, ValueError):  # some callables of extension modules have none
+        return None
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__qualname__}, not an instance"
+    kind = type(value)
+    if kind.__module__.partition(".")[0] == "gym":
+        return f"an env of the old gym package ({kind.__qualname__})"
+    return f"{'an' if kind.__qualname__[0] in 'aeiouAEIOU' else 'a'} {kind.__qualname__}"
