@@ -50,6 +50,8 @@ class Reason:
     """The server's limit of sessions or environments is reached."""
     TOO_LARGE = "TOO_LARGE"
     """A message would be larger than the limit."""
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    """No token, or not the server's."""
     DRAINING = "DRAINING"
     """The server is shutting down."""
     UNSUPPORTED = "UNSUPPORTED"
@@ -75,6 +77,7 @@ CODES: dict[str, grpc.StatusCode] = {
     Reason.BUSY: grpc.StatusCode.ABORTED,
     Reason.CAPACITY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
     Reason.UNSUPPORTED: grpc.StatusCode.UNIMPLEMENTED,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
