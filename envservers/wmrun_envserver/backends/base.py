@@ -11,7 +11,6 @@ import numpy as np
 
 from wmrun_envserver.wire import spaces
 
-
 SeedScope = Literal["reset", "session", "none"]
 
 
@@ -29,6 +28,10 @@ class UnknownEnvError(LookupError):
 
 class SourceError(ValueError):
     """What `--env ID=SOURCE` names cannot be an environment of this family."""
+
+
+class NeedsPartialBatch(Exception):
+    """A simulator whose slots move at different times was made without `partial`."""
 
 
 class StepResult(NamedTuple):
@@ -72,6 +75,13 @@ class Env(ABC):
         Called only on envs that were made with `render`.
         """
         raise NotImplementedError(f"{type(self).__name__} draws nothing")
+
+    def child_pids(self) -> Sequence[int]:
+        """Return the processes of this simulator that left the process group of its maker.
+
+        Asked for after every build and reset. They are killed with a worker process that is ended.
+        """
+        return ()
 
 
 class Batch(NamedTuple):
@@ -132,6 +142,13 @@ class VectorEnv(ABC):
         """Return the current frame of a slot, uint8 `[height, width, 3]`, changing no state."""
         raise NotImplementedError(f"{type(self).__name__} draws nothing")
 
+    def child_pids(self) -> Sequence[int]:
+        """Return the processes of this simulator that left the process group of its maker.
+
+        Asked for after every build and reset. They are killed with a worker process that is ended.
+        """
+        return ()
+
 
 @dataclass(frozen=True)
 class EnvTraits:
@@ -191,6 +208,14 @@ class _Family(ABC):
 
         Raises `UnknownEnvError` or `ConfigError`.
         """
+
+    def listed(self, env_id: str) -> EnvTraits:
+        """Return the traits of `env_id` without options, for listings.
+
+        Raises what says why it cannot be made here. To be overridden where `prepare` is slow or
+        settles something for good, such as the choice of a renderer.
+        """
+        return self.prepare(env_id, {})
 
 
 class Backend(_Family):

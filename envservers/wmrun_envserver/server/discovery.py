@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from importlib.metadata import EntryPoint, entry_points
 
-from wmrun_envserver.backends.base import Backend
+from wmrun_envserver.backends.base import AnyBackend, Backend, VectorBackend
 
 GROUP = "wmrun_envserver.backends"
 
@@ -23,7 +23,7 @@ def backend_names() -> list[str]:
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
-def load_backend(name: str) -> Backend:
+def load_backend(name: str) -> AnyBackend:
     """Import and build the backend `name`; raises `BackendError` with the package and the cause."""
     points = [point for point in entry_points(group=GROUP) if point.name == name]
     if not points:
@@ -37,7 +37,7 @@ def load_backend(name: str) -> Backend:
     return _build(points[0])
 
 
-def _build(point: EntryPoint) -> Backend:
+def _build(point: EntryPoint) -> AnyBackend:
     try:
         backend = point.load()()
     except (Exception, SystemExit) as error:
@@ -45,10 +45,10 @@ def _build(point: EntryPoint) -> Backend:
             f"backend {point.name!r} of {_package(point)} cannot be loaded: "
             f"{type(error).__name__}: {error}{_hint(point, error)}"
         ) from error
-    if not isinstance(backend, Backend):
+    if not isinstance(backend, Backend | VectorBackend):
         raise BackendError(
             f"backend {point.name!r} of {_package(point)}: {point.value} is not a "
-            "wmrun_envserver.backends.base.Backend"
+            "wmrun_envserver.backends.base.Backend or VectorBackend"
         )
     return backend
 

@@ -15,6 +15,7 @@ from wmrun_envserver.backends.base import (
     EnvTraits,
     UnknownEnvError,
 )
+from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.leases import Clock, Lease
 from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.server.refusal import Refused, public_text
@@ -33,11 +34,11 @@ T = TypeVar("T")
 
 
 class Opener:
-    """Turns OpenSession requests into sessions of one backend."""
+    """Turns OpenSession requests into sessions."""
 
     def __init__(
         self,
-        backend: Backend,
+        catalogue: Catalogue,
         sessions: Sessions,
         limits: Limits,
         *,
@@ -45,7 +46,7 @@ class Opener:
         clock: Clock,
         debug: bool,
     ) -> None:
-        self._backend = backend
+        self._catalogue = catalogue
         self._sessions = sessions
         self._limits = limits
         self._instance_id = instance_id
@@ -132,16 +133,18 @@ class Opener:
             max_episode_steps=traits.max_episode_steps,
             deterministic=traits.deterministic,
             max_message_bytes=self._limits.max_message_bytes,
-            renderer=self._backend.family().renderer or "",
+            renderer=self._catalogue.renderer,
         )
 
     def _prepare(self, env_id: str, config: dict[str, Any]) -> EnvTraits:
         with self._building:
-            return self._backend.prepare(env_id, config)
+            return self._catalogue.prepare(env_id, config)
 
     def _make(self, env_id: str, config: dict[str, Any]) -> Env:
         with self._building:
-            return self._backend.make(env_id, config)
+            backend = self._catalogue.backend(env_id)
+            assert isinstance(backend, Backend)
+            return backend.make(env_id, config)
 
     def _guarded(self, work: Callable[[], T]) -> T:
         try:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from wmrun_envserver.backends.base import Backend
+from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.leases import Clock
 from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.server.opening import Opener
@@ -33,22 +33,23 @@ class EnvService:
 
     def __init__(
         self,
-        backend: Backend,
+        catalogue: Catalogue,
         sessions: Sessions,
         limits: Limits,
         *,
+        workers: int | None = 0,
         instance_id: str,
         clock: Clock,
         debug: bool,
     ) -> None:
         self.is_draining = False
-        self._backend = backend
+        self._envs = catalogue.listing()
         self._sessions = sessions
         self._limits = limits
         self._instance_id = instance_id
         self._debug = debug
         self._opener = Opener(
-            backend, sessions, limits, instance_id=instance_id, clock=clock, debug=debug
+            catalogue, sessions, limits, instance_id=instance_id, clock=clock, debug=debug
         )
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -72,7 +73,6 @@ class EnvService:
     def _get_server_info(
         self, request: messages.GetServerInfoRequest, context: grpc.ServicerContext
     ) -> bytes:
-        family = self._backend.family()
         limits = self._limits
         return messages.ServerInfo(
             implementation=DISTRIBUTION,
@@ -88,10 +88,7 @@ class EnvService:
                 max_lease_ms=round(limits.max_lease_s * 1000),
                 free_sessions=self._sessions.num_free,
             ),
-            envs=[
-                messages.EnvInfo(env_id=env_id, family=family.name, available=True)
-                for env_id in family.env_ids
-            ],
+            envs=self._envs,
         ).SerializeToString()
 
     def _open_session(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from wmrun_envserver.backends.base import Backend
 from wmrun_envserver.server.address import UnixAddress
+from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.server.server import EnvServer
 
@@ -52,7 +53,7 @@ def serve(socket_dir: Path, clock: ManualClock) -> Iterator[Callable[..., EnvSer
         ) -> EnvServer:
             address = UnixAddress(socket_dir / f"{next(numbers)}.sock")
             server = EnvServer(
-                backend or ScriptedBackend(), address, limits, clock=clock, debug=debug
+                Catalogue(backend or ScriptedBackend()), address, limits, clock=clock, debug=debug
             )
             server.start()
             stack.callback(server.drain, 5.0)
