@@ -181,21 +181,21 @@ BROKEN = (
         TOY.replace("walker-walk", "x, server: {address: a, workers: 2}"),
         "exp.yaml:2:46",
         "env.server.workers",
-        "give --workers to the one at the address",
+        "is for servers started here: give --workers to the one at the address",
     ),
     Broken(
         "fewer workers than none",
         TOY.replace("walker-walk", "x, server: {workers: -1}"),
         "exp.yaml:2:34",
         "env.server.workers",
-        "out of range",
+        "-1 is out of range",
     ),
     Broken(
         "token for a server started here",
         TOY.replace("walker-walk", "x, server: {token_file: t}"),
         "exp.yaml:2:37",
         "env.server.token_file",
-        "set address beside it",
+        "is for a server at an address: set address beside it",
     ),
     Broken(
         "certificate without its key",
@@ -216,7 +216,7 @@ BROKEN = (
         TOY.replace("walker-walk", "mine, source: 'm:f', server: {address: a}"),
         "exp.yaml:2:27",
         "env.source",
-        "start the one at the address with --env mine=m:f",
+        "is for servers started here: start the one at the address with --env mine=m:f",
     ),
     Broken(
         "server beside servers",
@@ -237,7 +237,7 @@ BROKEN = (
         TOY.replace("walker-walk", "x, num_envs: 2, servers: [{num_envs: 2}, {}]"),
         "exp.yaml:2:38",
         "env.servers",
-        "add up to 2, and 1 more are to have one at least; num_envs is 2",
+        "the shares of the servers add up to 2, and 1 more must have one each; num_envs is 2",
     ),
     Broken(
         "key of a server in a list",

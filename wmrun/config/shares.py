@@ -15,7 +15,7 @@ def fill_shares(num_envs: int, shares: Sequence[int | None]) -> list[int]:
     open_shares = shares.count(None)
     left = num_envs - given
     if left < open_shares or (left > 0 and not open_shares):
-        rest = f", and {open_shares} more are to have one at least" if open_shares else ""
+        rest = f", and {open_shares} more must have one each" if open_shares else ""
         raise ValueError(f"the shares of the servers add up to {given}{rest}")
     parts = _equal(left, open_shares)
     return [next(parts) if share is None else share for share in shares]
