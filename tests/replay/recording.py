@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,28 +50,47 @@ def transitions(number: int, num_envs: int, broken: Iterable[int] = ()) -> Trans
     )
 
 
-@dataclass
-class Stream:
-    """All rows of all slots, kept for ever: `rows[index][key]` is `[N, ...]`."""
+def only(slots: Iterable[int], rows: Transitions) -> Transitions:
+    """Return the rows of these slots, out of rows of all slots."""
+    taken = np.array(sorted(slots), np.int64)
+    arrays = ("slots", "action", "reward", "is_first", "is_last", "is_terminal")
+    obs = {key: value[taken] for key, value in rows.obs.items()}
+    values = {key: getattr(rows, key)[taken] for key in arrays}
+    broken = tuple(slot for slot in rows.broken if slot in taken)
+    return dataclasses.replace(rows, obs=obs, broken=broken, **values)
 
-    rows: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+class Stream:
+    """All rows of all slots, kept for ever: `rows[slot][index][key]`."""
+
+    def __init__(self, num_envs: int) -> None:
+        self.rows: list[list[dict[str, Any]]] = [[] for _ in range(num_envs)]
 
     def append(self, t: Transitions) -> None:
-        for slot in t.broken if self.rows else ():
-            self.rows[-1]["is_last"][slot] = True
-        flags = {"is_first": t.is_first, "is_last": t.is_last.copy(), "is_terminal": t.is_terminal}
-        self.rows.append({**t.obs, "action": t.action, "reward": t.reward, **flags})
+        for slot in t.broken:
+            if self.rows[slot]:
+                self.rows[slot][-1] |= {"is_last": True}
+        flags = {"is_first": t.is_first, "is_last": t.is_last, "is_terminal": t.is_terminal}
+        values = {**t.obs, "action": t.action, "reward": t.reward, **flags}
+        for i, slot in enumerate(t.slots.tolist()):
+            self.rows[slot].append({key: value[i] for key, value in values.items()})
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(rows) for rows in self.rows]
 
     def copy(self) -> Stream:
-        return Stream([{**row, "is_last": row["is_last"].copy()} for row in self.rows])
+        copy = Stream(len(self.rows))
+        copy.rows = [[dict(row) for row in rows] for rows in self.rows]
+        return copy
 
     def window(self, slot: int, start: int, length: int) -> dict[str, np.ndarray]:
-        rows = self.rows[start : start + length]
-        return {key: np.stack([row[key][slot] for row in rows]) for key in rows[0]}
+        rows = self.rows[slot][start : start + length]
+        return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
 def fill(replay: Replay, count: int) -> Stream:
-    stream = Stream()
+    stream = Stream(replay.num_envs)
     for number in range(count):
         rows = transitions(number, replay.num_envs)
         replay.append(rows)
@@ -100,14 +120,15 @@ def episodes_of(*slots: list[int], cut: Iterable[tuple[int, int]] = ()) -> list[
     return episodes
 
 
-def episode_rows(episodes: Iterable[Episode], index: int, num_envs: int) -> Transitions:
-    """Return the rows with this index; their rewards are `1000 * slot + index`."""
-    rows = transitions(index, num_envs)
-    rows.reward[:] = 1000 * np.arange(num_envs) + index
+def episode_rows(episodes: Iterable[Episode], indices: np.ndarray) -> Transitions:
+    """Return row `indices[slot]` of every slot; their rewards are `1000 * slot + index`."""
+    rows = transitions(int(indices.sum()), len(indices))
+    rows.reward[:] = 1000 * np.arange(len(indices)) + indices
     for flags in (rows.is_first, rows.is_last, rows.is_terminal):
         flags[:] = False
     broken = []
     for episode in episodes:
+        index = indices[episode.slot]
         rows.is_first[episode.slot] |= index == episode.first
         rows.is_last[episode.slot] |= index == episode.first + episode.rows - 1 and not episode.cut
         if episode.cut and index == episode.first + episode.rows:
@@ -115,10 +136,11 @@ def episode_rows(episodes: Iterable[Episode], index: int, num_envs: int) -> Tran
     return dataclasses.replace(rows, broken=tuple(broken))
 
 
-def play(replay: Replay, episodes: list[Episode], stop: int) -> None:
-    """Append rows with the episodes' flags, up to index `stop`."""
-    for index in range(replay.stop, stop):
-        replay.append(episode_rows(episodes, index, replay.num_envs))
+def play(replay: Replay, episodes: list[Episode], stop: int | Sequence[int]) -> None:
+    """Append rows with the episodes' flags, up to index `stop`, which each slot may have its own
+    of."""
+    while (slots := np.flatnonzero(replay.stop < stop)).size:
+        replay.append(only(slots, episode_rows(episodes, replay.stop)))
 
 
 def places_of(rewards: np.ndarray) -> list[tuple[int, int]]:
@@ -131,8 +153,8 @@ def places_of(rewards: np.ndarray) -> list[tuple[int, int]]:
 
 def assert_holds(replay: Replay, stream: Stream, length: int) -> None:
     """Read every window of `length` rows, one by one, and compare it with the stream."""
-    starts = np.arange(replay.start, replay.stop - length + 1)
     for slot in range(replay.num_envs):
+        starts = np.arange(replay.start[slot], replay.stop[slot] - length + 1)
         batch = replay.read(np.full(len(starts), slot), starts, length)
         for b, start in enumerate(starts.tolist()):
             for key, expected in stream.window(slot, start, length).items():

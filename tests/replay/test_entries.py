@@ -17,7 +17,7 @@ from wmrun.replay.errors import ReplayError
 from wmrun.replay.rows import EntrySpec, RowLayout
 from wmrun.replay.storage import Replay
 
-from .recording import assert_holds, fill, open_replay, spec, transitions
+from .recording import assert_holds, fill, only, open_replay, spec, transitions
 
 ENTRIES: EntrySpec = {"deter": ((5,), np.float32), "stoch": ((2, 3), np.uint8)}
 
@@ -42,12 +42,11 @@ class Plain:
         self.arrays[key][slot, row] = value
 
     def assert_equals(self, replay: Replay) -> None:
-        count = replay.stop - replay.start
-        slots = np.arange(replay.num_envs)
-        held = replay.read(slots, np.full(replay.num_envs, replay.start), count)
-        for key, expected in self.arrays.items():
-            assert held[key].dtype == expected.dtype
-            np.testing.assert_array_equal(held[key], expected[:, replay.start : replay.stop], key)
+        for slot, (start, stop) in enumerate(zip(replay.start, replay.stop, strict=True)):
+            held = replay.read(np.array([slot]), start[None], int(stop - start))
+            for key, expected in self.arrays.items():
+                assert held[key].dtype == expected.dtype
+                np.testing.assert_array_equal(held[key][0], expected[slot, start:stop], key)
 
 
 def test_entries_are_zero_until_written_also_where_older_rows_had_some(tmp_path: Path):
@@ -76,7 +75,7 @@ def test_writes_land_in_their_rows_while_the_ring_wraps(
             if number % 5 == 0:
                 replay.flush()
             newest = values(rng, 2)
-            replay.write_newest(newest)
+            replay.write_newest(np.arange(2), newest)
             for key, value in newest.items():
                 plain.write(slice(None), number, key, value)
             if number % 7 == 0:
@@ -84,7 +83,7 @@ def test_writes_land_in_their_rows_while_the_ring_wraps(
             if number < 5:
                 continue
             slots = rng.integers(2, size=3)
-            starts = rng.integers(replay.start, replay.stop - 4, size=3)
+            starts = rng.integers(replay.start[slots], replay.stop[slots] - 4)
             windows = values(rng, 3, 5)
             replay.write(slots, starts, windows)
             for key, window in windows.items():
@@ -98,7 +97,7 @@ def test_writing_entries_leaves_the_rows_alone(tmp_path: Path):
         stream = fill(replay, 30)
         rng = np.random.default_rng(0)
         replay.write(np.array([0, 1]), np.array([12, 20]), values(rng, 2, 6))
-        replay.write_newest(values(rng, 2))
+        replay.write_newest(np.arange(2), values(rng, 2))
         assert_holds(_WithoutEntries(replay), stream, 5)
 
 
@@ -130,7 +129,7 @@ def test_rows_that_are_gone_are_skipped_and_the_rest_of_their_window_is_written(
 def test_some_of_the_entries_may_be_written(tmp_path: Path):
     with open_replay(tmp_path, capacity=24, num_envs=2, entries=ENTRIES) as replay:
         fill(replay, 3)
-        replay.write_newest({"stoch": np.full((2, 2, 3), 9, np.uint8)})
+        replay.write_newest(np.arange(2), {"stoch": np.full((2, 2, 3), 9, np.uint8)})
         held = replay.read(np.arange(2), np.full(2, 2), 1)
         assert (held["stoch"] == 9).all()
         assert (held["deter"] == 0).all()
@@ -145,7 +144,7 @@ def test_entries_come_back_with_a_checkpoint_as_they_are_on_disk(tmp_path: Path)
         later = values(rng, 2, 4)  # after the checkpoint, into rows that it speaks of
         replay.write(np.arange(2), np.full(2, 3), later)
         replay.append(transitions(11, 2))
-        replay.write_newest(values(rng, 2))
+        replay.write_newest(np.arange(2), values(rng, 2))
     for key, window in later.items():
         plain.write(slice(None), slice(3, 7), key, window)
     with open_replay(tmp_path, capacity=24, num_envs=2, entries=ENTRIES) as replay:
@@ -214,16 +213,15 @@ def test_an_entry_of_another_name_shape_or_kind_is_refused(tmp_path: Path):
     with open_replay(tmp_path, 24, 2, entries=ENTRIES) as replay:
         fill(replay, 3)
         with pytest.raises(ValueError, match=r"no entry 'logit'; its entries: deter, stoch"):
-            replay.write_newest({"logit": np.zeros((2, 5))})
+            replay.write_newest(np.arange(2), {"logit": np.zeros((2, 5))})
         with pytest.raises(ValueError, match=r"'stoch' is float32 .*, expected uint8 .2, 2, 3."):
-            replay.write_newest({"stoch": np.zeros((2, 2, 3), np.float32)})
+            replay.write_newest(np.arange(2), {"stoch": np.zeros((2, 2, 3), np.float32)})
         with pytest.raises(ValueError, match=r"'deter' is .*1, 2, 4.*, expected float32 .1, 2, 5."):
             replay.write(np.zeros(1, int), np.zeros(1, int), {"deter": np.zeros((1, 2, 4), "f4")})
 
 
 def test_entries_for_the_newest_rows_need_rows(tmp_path: Path):
-    with (
-        open_replay(tmp_path, 24, 2, entries=ENTRIES) as replay,
-        pytest.raises(ReplayError, match="has no rows"),
-    ):
-        replay.write_newest({"deter": np.zeros((2, 5), np.float32)})
+    with open_replay(tmp_path, 24, 2, entries=ENTRIES) as replay:
+        replay.append(only([0], transitions(0, 2)))
+        with pytest.raises(ReplayError, match="env slot 1, which has no rows"):
+            replay.write_newest(np.arange(2), {"deter": np.zeros((2, 5), np.float32)})

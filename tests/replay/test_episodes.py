@@ -133,16 +133,20 @@ def test_the_index_holds_the_episodes_whose_rows_are_all_held(
             index.update()
             fresh = EpisodeIndex(replay, min_rows=4)
             fresh.update()
-            expected = held(episodes, replay.start, stop, min_rows=4)
+            expected = held(episodes, replay.start, replay.stop, min_rows=4)
             assert listed(index) == listed(fresh) == expected
             assert index.longest <= 13, "rows that were never read count as one episode"
 
 
-def held(episodes: list[Episode], start: int, stop: int, min_rows: int) -> list[tuple[int, ...]]:
+def held(
+    episodes: list[Episode], start: np.ndarray, stop: np.ndarray, min_rows: int
+) -> list[tuple[int, ...]]:
     return [
         (e.slot, e.first, e.rows)
         for e in episodes
-        if e.rows >= min_rows and e.first >= start and e.first + e.rows + e.cut <= stop
+        if e.rows >= min_rows
+        and e.first >= start[e.slot]
+        and e.first + e.rows + e.cut <= stop[e.slot]
     ]
 
 

@@ -96,7 +96,7 @@ def test_what_waits_is_at_most_what_the_replay_holds(tmp_path: Path):
         for stop in range(1, 100):
             play(replay, STREAM, stop)
             complete = {start for start in range(0, 100, 4) if start + 4 <= stop}
-            assert len(queue) == 2 * len({s for s in complete if s >= replay.start})
+            assert len(queue) == 2 * len({s for s in complete if s >= replay.start[0]})
 
 
 def test_the_queue_is_saved_with_the_sampler(tmp_path: Path):

@@ -1,12 +1,16 @@
-"""Random lives of a replay (append, cut episodes, checkpoint, die, resume) against plain lists."""
+"""Random lives of a replay (append to some slots, cut episodes, checkpoint, die, resume) against
+plain lists."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -14,16 +18,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from wmrun.replay import rowfile
 
-from .recording import Stream, assert_holds, open_replay, transitions
+from .recording import Stream, assert_holds, only, open_replay, transitions
 
 
-@dataclass
+@dataclass(eq=False)
 class Checkpoint:
     state: dict[str, Any]
     stream: Stream
-    start: int
-    furthest: int
-    """Most rows that any continuation of this checkpoint has written."""
+    start: np.ndarray
+    furthest: np.ndarray
+    """Most rows of each slot that any continuation of this checkpoint has written."""
 
 
 class ReplayLife(RuleBasedStateMachine):
@@ -39,7 +43,7 @@ class ReplayLife(RuleBasedStateMachine):
         self.directory = tempfile.TemporaryDirectory()
         self.num_envs, self.slot_capacity, self.spare = num_envs, slot_capacity, spare
         self.replay = self.open()
-        self.stream = Stream()
+        self.stream = Stream(num_envs)
         self.checkpoints: list[Checkpoint] = []
         self.number = 0
 
@@ -48,22 +52,29 @@ class ReplayLife(RuleBasedStateMachine):
         path = Path(self.directory.name)
         return open_replay(path, self.slot_capacity * n, n, self.spare * n)
 
-    @rule(count=st.integers(1, 30), broken=st.sets(st.integers(0, 2)))
-    def append(self, count: int, broken: set[int]) -> None:
+    @rule(
+        count=st.integers(1, 30),
+        slots=st.sampled_from([{0, 1, 2}, {0, 1}, {0, 2}, {1, 2}, {0}, {1}, {2}]),
+        broken=st.sets(st.integers(0, 2)),
+    )
+    def append(self, count: int, slots: set[int], broken: set[int]) -> None:
+        every = set(range(self.num_envs))
+        broken = broken & every
         for _ in range(count):
             self.number += 1
-            rows = transitions(self.number, self.num_envs, (s for s in broken if s < self.num_envs))
+            rows = only(slots & every or every, transitions(self.number, self.num_envs))
+            rows = dataclasses.replace(rows, broken=tuple(broken))
             broken = set()
             self.replay.append(rows)
             self.stream.append(rows)
         for checkpoint in self.checkpoints:
-            checkpoint.furthest = max(checkpoint.furthest, len(self.stream.rows))
+            checkpoint.furthest = np.maximum(checkpoint.furthest, self.stream.lengths)
 
     @rule()
     def save(self) -> None:
-        stop = len(self.stream.rows)
-        state = self.replay.save()
-        self.checkpoints.append(Checkpoint(state, self.stream.copy(), self.replay.start, stop))
+        state = json.loads(json.dumps(self.replay.save()))
+        start, furthest = self.replay.start, self.replay.stop
+        self.checkpoints.append(Checkpoint(state, self.stream.copy(), start, furthest))
 
     @precondition(lambda self: self.checkpoints)
     @rule(which=st.integers(0, 100), die=st.booleans())
@@ -74,20 +85,22 @@ class ReplayLife(RuleBasedStateMachine):
             self.replay = self.open()
         self.replay.load(checkpoint.state)
         self.stream = checkpoint.stream.copy()
-        now = len(self.stream.rows)
-        self.checkpoints = [c for c in self.checkpoints if len(c.stream.rows) <= now]
+        self.checkpoints = self.checkpoints[: self.checkpoints.index(checkpoint) + 1]
         surviving = checkpoint.furthest - self.slot_capacity - self.spare
-        latest_start = min(max(checkpoint.start, surviving), self.replay.stop)
-        assert checkpoint.start <= self.replay.start <= latest_start
+        latest_start = np.minimum(np.maximum(checkpoint.start, surviving), self.replay.stop)
+        assert (checkpoint.start <= self.replay.start).all()
+        assert (self.replay.start <= latest_start).all()
 
     @invariant()
     def holds_the_newest_rows_and_nothing_else(self) -> None:
-        stop = len(self.stream.rows)
-        assert self.replay.stop == stop
-        assert len(self.replay) <= self.num_envs * min(stop, self.slot_capacity)
-        length = min(3, stop - self.replay.start)
-        assert self.replay.num_windows(3) == self.num_envs * max(0, stop - self.replay.start - 2)
-        if length:
+        assert self.replay.stop.tolist() == self.stream.lengths
+        held = [
+            stop - start for start, stop in zip(self.replay.start, self.replay.stop, strict=True)
+        ]
+        assert 0 <= min(held) <= max(held) <= self.slot_capacity
+        assert len(self.replay) == sum(held)
+        assert self.replay.num_windows(3).tolist() == [max(0, rows - 2) for rows in held]
+        for length in (1, 3):
             assert_holds(self.replay, self.stream, length)
 
     def teardown(self) -> None:

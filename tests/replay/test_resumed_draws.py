@@ -50,7 +50,7 @@ def online(replay: Replay) -> Sampler:
 def draw(sampler: Sampler, replay: Replay, until: int) -> list[Batch]:
     """Play on and draw a batch after each row."""
     batches = []
-    for stop in range(replay.stop, until):
+    for stop in range(replay.stop.max(), until):
         play(replay, EPISODES, stop + 1)
         arrays, slots, starts = sampler.sample()
         copies = {key: value.copy() for key, value in arrays.items()}

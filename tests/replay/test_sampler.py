@@ -26,9 +26,9 @@ REST = ("image", "vector", "action", "reward", "is_last", "is_terminal")
 def windows_of(batch: dict[str, np.ndarray], stream: Stream) -> list[tuple[int, int]]:
     """Find (slot, start) of every window of a batch by the reward of its first row."""
     places = {
-        float(reward): (slot, index)
-        for index, row in enumerate(stream.rows)
-        for slot, reward in enumerate(row["reward"])
+        float(row["reward"]): (slot, index)
+        for slot, rows in enumerate(stream.rows)
+        for index, row in enumerate(rows)
     }
     return [places[float(rewards[0])] for rewards in batch["reward"]]
 
@@ -56,7 +56,7 @@ def test_forcing_is_first_leaves_the_stored_rows_alone(tmp_path: Path):
         for _ in range(10):
             assert sampler.sample().arrays["is_first"].all()
         stored = replay.read(np.array([0]), np.array([0]), 20)["is_first"][0]
-        assert stored.tolist() == [bool(row["is_first"][0]) for row in stream.rows]
+        assert stored.tolist() == [bool(row["is_first"]) for row in stream.rows[0]]
         assert not stored.all()
 
 
@@ -105,7 +105,7 @@ def test_sampling_before_a_window_exists_says_how_many_steps_are_missing(tmp_pat
         with pytest.raises(ReplayTooShort) as raised:
             sampler.sample()
         assert str(raised.value) == (
-            "No window of 5 rows can be sampled yet: each of 3 env slots has 4 rows.\n"
+            "No window of 5 rows can be sampled yet: none of 3 env slots has more than 4 rows.\n"
             "Set run.prefill to at least 15 agent steps."
         )
 

@@ -21,14 +21,15 @@ from .recording import Stream, assert_holds, fill, open_replay, spec, transition
 
 def test_every_window_equals_the_appended_rows_before_and_after_the_ring_wraps(tmp_path: Path):
     with open_replay(tmp_path, capacity=24, num_envs=2) as replay:
-        stream = Stream()
+        stream = Stream(2)
         for number in range(40):
             rows = transitions(number, 2)
             replay.append(rows)
             stream.append(rows)
-            assert (replay.start, replay.stop) == (max(0, number + 1 - 12), number + 1)
+            assert replay.start.tolist() == [max(0, number + 1 - 12)] * 2
+            assert replay.stop.tolist() == [number + 1] * 2
             assert len(replay) == 2 * min(12, number + 1)
-            assert replay.num_windows(5) == 2 * max(0, min(12, number + 1) - 4)
+            assert replay.num_windows(5).tolist() == [max(0, min(12, number + 1) - 4)] * 2
             if number >= 4:
                 assert_holds(replay, stream, 5)
 
@@ -95,9 +96,9 @@ def test_rows_overwritten_after_the_checkpoint_are_missing_after_load(
             replay.append(transitions(number, 2))
     with open_replay(tmp_path, capacity=64, num_envs=2) as replay:
         replay.load(state)
-        assert replay.stop == 50
+        assert replay.stop.tolist() == [50, 50]
         # The newest 32 rows, and a stride of 2 more, have places of their own.
-        assert 50 + extra - 34 <= replay.start <= 50 + extra - 32
+        assert 50 + extra - 34 <= replay.start[0] == replay.start[1] <= 50 + extra - 32
         assert_holds(replay, stream, 4)
         for number in range(200, 220):
             rows = transitions(number, 2)
@@ -116,7 +117,7 @@ def test_spare_rows_make_a_checkpoint_of_a_full_replay_come_back_whole(tmp_path:
             replay.append(transitions(number, 2))
     with open_replay(tmp_path, capacity=64, num_envs=2, spare=6) as replay:
         replay.load(state)
-        assert (replay.start, replay.stop) == (18, 50)
+        assert (replay.start.tolist(), replay.stop.tolist()) == ([18, 18], [50, 50])
         assert_holds(replay, stream, 32)
 
 
@@ -141,8 +142,8 @@ os.kill(os.getpid(), signal.SIGKILL)
     ):
         stream = fill(other, 50)
         replay.load(json.loads((tmp_path / "state.json").read_text()))
-        assert replay.stop == 50
-        assert 67 - 34 <= replay.start <= 67 - 32
+        assert replay.stop.tolist() == [50, 50]
+        assert 67 - 34 <= replay.start[0] == replay.start[1] <= 67 - 32
         assert_holds(replay, stream, 6)
 
 
@@ -154,7 +155,7 @@ def test_a_checkpoint_of_an_abandoned_continuation_is_refused(tmp_path: Path):
         late = replay.save()
         replay.load(early)
         replay.append(transitions(99, 2))
-        with pytest.raises(ReplayError, match=r"holds 5 saved rows .* checkpoint speaks of 6 rows"):
+        with pytest.raises(ReplayError, match=r"holds \[5, 5\] saved .* speaks of \[6, 6\]"):
             replay.load(late)
 
 
@@ -164,7 +165,7 @@ def test_a_replay_without_the_rows_of_the_checkpoint_is_refused(tmp_path: Path):
         state = replay.save()
     with (
         open_replay(tmp_path / "new", capacity=40, num_envs=2) as replay,
-        pytest.raises(ReplayError, match=r"holds 0 saved rows in each of 2 env slots"),
+        pytest.raises(ReplayError, match=r"holds \[0, 0\] saved rows in its env slots"),
     ):
         replay.load(state)
 
@@ -217,7 +218,7 @@ def test_a_write_that_the_disk_refuses_is_reported_and_not_counted(tmp_path: Pat
                 replay.append(transitions(99, 2))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert replay.stop == 21
+        assert replay.stop.tolist() == [21, 21]
         for number in range(21, 50):
             replay.append(transitions(number, 2))
             stream.append(transitions(number, 2))
@@ -233,7 +234,7 @@ def test_a_value_of_another_shape_or_kind_is_refused(tmp_path: Path):
         rows.obs.pop("image")
         with pytest.raises(ValueError, match=r"rows hold .*, the replay .*image"):
             replay.append(rows)
-        assert replay.stop == 0
+        assert not replay.stop.any()
 
 
 def test_an_observation_called_like_another_part_of_the_row_is_refused():

@@ -101,8 +101,8 @@ def test_entries_of_acting_and_of_updates_are_kept_with_their_rows(make_loop):
         nonlocal acts
         if mode == "train":
             acts += 1
-            newest = expected[:, loop.replay.stop - 1]
-            newest[:] = [[-acts, slot] for slot in range(NUM_ENVS)]
+            slots = np.arange(NUM_ENVS)
+            expected[slots, loop.replay.stop - 1] = [[-acts, slot] for slot in slots]
         return act(obs, is_first, carry, mode)
 
     def sampling() -> Batch:
@@ -118,10 +118,10 @@ def test_entries_of_acting_and_of_updates_are_kept_with_their_rows(make_loop):
 
     loop.agent.act, loop.trainer.parts.sampler.sample = acting, sampling
     loop.trainer.run()
-    replay, slots = loop.replay, np.arange(NUM_ENVS)
     assert loop.agent.updates > 30
-    held = replay.read(slots, np.full(NUM_ENVS, replay.start), replay.stop - replay.start)["mark"]
-    np.testing.assert_array_equal(held, expected[:, replay.start : replay.stop])
+    start, stop = loop.replay.start[0], loop.replay.stop[0]
+    held = loop.replay.read(np.arange(NUM_ENVS), loop.replay.start, stop - start)["mark"]
+    np.testing.assert_array_equal(held, expected[:, start:stop])
 
 
 def test_a_context_row_keeps_its_is_first_and_is_not_counted_as_replayed(make_loop):
@@ -168,7 +168,7 @@ class _GoesAway(UniformWindows):
 
     @property
     def ready(self) -> bool:
-        return super().ready and not 20 <= self.replay.stop < 30
+        return super().ready and not 20 <= self.replay.stop[0] < 30
 
 
 def test_a_replay_that_runs_dry_halts_learning_but_not_the_policy(make_loop, monkeypatch):
@@ -181,7 +181,7 @@ def test_a_replay_that_runs_dry_halts_learning_but_not_the_policy(make_loop, mon
         return random(*arguments)
 
     def updating(batch: Any) -> Any:
-        rows_at_updates.append(loop.replay.stop)
+        rows_at_updates.append(int(loop.replay.stop[0]))
         return update(batch)
 
     loop.agent.update = updating

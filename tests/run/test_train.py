@@ -106,7 +106,7 @@ def test_a_restored_run_ends_the_episodes_that_the_stop_cut_off(make_loop):
     first = make_loop()
     first.trainer.run()
     checkpoint = first.trainer.parts.checkpoints.find("last")
-    last_row = first.replay.stop - 1
+    last_rows = first.replay.stop - 1
     first.replay.close()
 
     second = make_loop()
@@ -114,7 +114,7 @@ def test_a_restored_run_ends_the_episodes_that_the_stop_cut_off(make_loop):
     second.trainer.settings = SETTINGS.model_copy(update={"env_steps": 62})
     second.trainer.run()
     slots = np.arange(NUM_ENVS)
-    windows = second.replay.read(slots, np.full(NUM_ENVS, last_row), 2)
+    windows = second.replay.read(slots, last_rows, 2)
     assert windows["is_last"][:, 0].all()
     assert windows["is_first"][:, 1].all()
 

@@ -36,8 +36,8 @@ class Agent(ABC):
     """A learner that acts on observations and is updated from replayed batches.
 
     Registered classes are built as `cls(obs_space, act_space, device=..., **options)`; the options
-    are the keyword-only parameters after `device`. Axes: `N` env slots, `B` batch, `T` time, `A`
-    action size (one-hot for discrete actions).
+    are the keyword-only parameters after `device`. Axes: `N` env slots, `n` of them that wait for a
+    decision, `B` batch, `T` time, `A` action size (one-hot for discrete actions).
     """
 
     replay_context: int = 0
@@ -50,23 +50,27 @@ class Agent(ABC):
 
     @abstractmethod
     def initial_carry(self, num_envs: int) -> Any:
-        """Return the recurrent state for `num_envs` slots before their first observation."""
+        """Return the recurrent state of `num_envs` slots before their first observation.
+
+        Whoever acts keeps it for all slots, and gives and takes the rows of those that wait for a
+        decision: it is made of tensors and arrays `[N, ...]`, in tuples, mappings or dataclasses.
+        """
 
     @abstractmethod
     def act(
         self, obs: Mapping[str, np.ndarray], is_first: np.ndarray, carry: Any, mode: ActMode
     ) -> tuple[np.ndarray, Any]:
-        """Choose actions for one row of observations per slot.
+        """Choose actions for one row of observations each of `n` slots.
 
-        `obs` values are `[N, ...]` as the environment sent them (images uint8 `[N, H, W, C]`),
-        `is_first` is bool `[N]`: where true, that slot's carry is reset before use. Returns float32
-        actions `[N, A]` and the next carry. In mode "eval" the action is the policy's mode, and
-        what else is random is drawn from the stream that `seed_evaluation` began: evaluating
-        changes nothing of what is learnt.
+        `obs` values are `[n, ...]` as the environment sent them (images uint8 `[n, H, W, C]`),
+        `is_first` is bool `[n]`: where true, that slot's carry is reset before use. Returns float32
+        actions `[n, A]` and the next carry of these slots. In mode "eval" the action is the
+        policy's mode, and what else is random is drawn from the stream that `seed_evaluation`
+        began: evaluating changes nothing of what is learnt.
         """
 
     def entries(self, carry: Any) -> Entries:
-        """Return what to keep `[N, ...]` with the rows that led `act` to `carry`."""
+        """Return what to keep `[n, ...]` with the rows that led `act` to `carry`."""
         return {}
 
     @abstractmethod

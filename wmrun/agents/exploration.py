@@ -47,7 +47,7 @@ class ExplorationNoise:
         self.steps = 0
 
     def __call__(self, action: Tensor, generator: torch.Generator) -> Tensor:
-        """Return what to do instead of `action` `[N, A]`, and count `N` steps."""
+        """Return what to do instead of `action` `[n, A]`, and count `n` steps."""
         amount = self._schedule(self.steps)
         self.steps += len(action)
         if not self._classes:
@@ -71,7 +71,7 @@ def disturbed(action: Tensor, noise: Tensor, amount: float) -> Tensor:
 
 
 def replaced(action: Tensor, other: Tensor, chance: Tensor, amount: float) -> Tensor:
-    """Return `other` in the rows where `chance` `[N]` is less than `amount`, else `action`."""
+    """Return `other` in the rows where `chance` `[n]` is less than `amount`, else `action`."""
     return torch.where((chance < amount).unsqueeze(-1), other, action)
 
 

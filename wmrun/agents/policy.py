@@ -16,11 +16,11 @@ from wmrun.world_model import State, WorldModel
 
 
 class Carry(NamedTuple):
-    """What is remembered between two decisions, for `N` slots."""
+    """What is remembered between two decisions of each slot, for all `N` or `n` of them."""
 
     state: State
     action: Tensor
-    """`[N, A]`, the actions chosen last."""
+    """The actions chosen last, `[N, A]`."""
 
 
 class Exploration(Protocol):
@@ -30,7 +30,7 @@ class Exploration(Protocol):
     """Decisions that were explored so far, over all slots."""
 
     def __call__(self, action: Tensor, generator: torch.Generator) -> Tensor:
-        """Return what to do instead of `action` `[N, A]`, and count."""
+        """Return what to do instead of `action` `[n, A]`, and count."""
 
 
 class Policy:
@@ -64,7 +64,7 @@ class Policy:
     def act(
         self, obs: Mapping[str, np.ndarray], is_first: np.ndarray, carry: Carry, mode: ActMode
     ) -> tuple[np.ndarray, Carry]:
-        """Return actions `[N, A]` and the next carry."""
+        """Return actions `[n, A]` and the next carry."""
         rssm, generator = self._world_model.rssm, self._generators[mode]
         device = generator.device
         shape = (len(is_first),)

@@ -89,7 +89,7 @@ class EpisodeIndex:
         """Rows of the longest of them."""
         self._replay = replay
         self._min_rows = min_rows
-        self._read = 0
+        self._read = np.zeros(replay.num_envs, np.int64)
         self._open: list[int | None] = [None] * replay.num_envs
         self._episodes: list[deque[tuple[int, int]]] = [deque() for _ in range(replay.num_envs)]
 
@@ -111,25 +111,28 @@ class EpisodeIndex:
 
     def update(self) -> None:
         """Take note of the rows that were appended and of those that are gone."""
-        replay = self._replay
-        if self._read < replay.start:
-            self._read = replay.start
-            self._open = [None] * replay.num_envs
-        while self._read < replay.stop:
-            stop = min(replay.stop, self._read + max(1, _READ_ROWS // replay.num_envs))
-            self._note(self._read, *replay.read_ends(self._read, stop))
-            self._read = stop
-        for episodes in self._episodes:
-            while episodes and episodes[0][0] < replay.start:
+        start, stop = self._replay.start, self._replay.stop
+        for slot in np.flatnonzero(self._read < start).tolist():
+            self._read[slot] = start[slot]
+            self._open[slot] = None
+        while (slots := np.flatnonzero(self._read < stop)).size:
+            length = int((stop - self._read)[slots].min())
+            self._note(slots, min(length, max(1, _READ_ROWS // len(slots))))
+        for episodes, oldest in zip(self._episodes, start.tolist(), strict=True):
+            while episodes and episodes[0][0] < oldest:
                 episodes.popleft()
 
-    def _note(self, start: int, is_first: np.ndarray, is_last: np.ndarray) -> None:
-        for slot, t in np.argwhere(is_first | is_last).tolist():
-            if is_first[slot, t]:
-                self._finish(slot, start + t)  # one that was cut off
-                self._open[slot] = start + t
-            if is_last[slot, t]:
-                self._finish(slot, start + t + 1)
+    def _note(self, slots: np.ndarray, length: int) -> None:
+        starts = self._read[slots]
+        is_first, is_last = self._replay.read_ends(slots, starts, length)
+        for i, t in np.argwhere(is_first | is_last).tolist():
+            slot, index = int(slots[i]), int(starts[i]) + t
+            if is_first[i, t]:
+                self._finish(slot, index)  # one that was cut off
+                self._open[slot] = index
+            if is_last[i, t]:
+                self._finish(slot, index + 1)
+        self._read[slots] += length
 
     def _finish(self, slot: int, stop: int) -> None:
         first = self._open[slot]

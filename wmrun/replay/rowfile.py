@@ -24,7 +24,7 @@ class RowFile:
     It is read and written by position, not through a mapping. That is faster than a mapping whose
     pages are given back, which must be done lest the whole replay counts as this process's memory;
     and a full disk is an error to report, not SIGBUS.
-    The newest rows wait in memory until a chunk of them is complete or `sync` is called.
+    The newest rows of a slot wait in memory until a chunk of them is complete or `sync` is called.
     """
 
     def __init__(
@@ -33,28 +33,31 @@ class RowFile:
         self.path = path
         self._ring_rows = ring_rows
         self._row_bytes = dtype.itemsize
-        self._written = 0
-        self._waiting = 0
+        self._written = np.zeros(slots, np.int64)
+        self._waiting = np.zeros(slots, np.int64)
         chunk = CHUNK_BYTES // (slots * dtype.itemsize)
         self._chunk = np.empty((slots, max(1, min(CHUNK_ROWS, chunk, ring_rows))), dtype)
         self._fd = self._open(slots * ring_rows * dtype.itemsize, create)
 
-    def make_room(self) -> None:
-        """Make sure that `append` need not write. Raises `ReplayError` when the disk is full."""
-        if self._waiting == self._chunk.shape[1]:
-            self._write_chunk()
+    def make_room(self, slots: np.ndarray) -> None:
+        """Make sure that `append` to these slots need not write.
 
-    def append(self, rows: npt.ArrayLike) -> None:
-        """Add `rows[i]` to slot `i`, or the same row to all."""
-        self._chunk[:, self._waiting] = rows
-        self._waiting += 1
+        Raises `ReplayError` when the disk is full.
+        """
+        for slot in slots[self._waiting[slots] == self._chunk.shape[1]].tolist():
+            self._write_chunk(slot)
+
+    def append(self, slots: np.ndarray, rows: npt.ArrayLike) -> None:
+        """Add `rows[i]` to slot `slots[i]`, or the same row to all of them; no slot comes twice."""
+        self._chunk[slots, self._waiting[slots]] = rows
+        self._waiting[slots] += 1
 
     def read(self, slots: np.ndarray, starts: np.ndarray, out: np.ndarray) -> None:
         """Fill `out` `[B, T, ...]`, C-contiguous, with T rows from `starts[b]` on of `slots[b]`."""
         length = out.shape[1]
         in_ring = starts % self._ring_rows
         offsets = (slots * self._ring_rows + in_ring) * self._row_bytes
-        at_once = (in_ring + length <= self._ring_rows) & (starts + length <= self._written)
+        at_once = (in_ring + length <= self._ring_rows) & (starts + length <= self._written[slots])
         windows, size = out.reshape(-1).view(np.uint8).data, length * self._row_bytes
         for b, (simple, offset) in enumerate(zip(at_once.tolist(), offsets.tolist(), strict=True)):
             if simple:
@@ -64,29 +67,32 @@ class RowFile:
 
     def put(self, slot: int, index: int, rows: np.ndarray) -> None:
         """Replace rows `[T, ...]`, C-contiguous and of the file's dtype, from `index` on."""
-        on_disk = min(len(rows), max(0, self._written - index))
+        written = int(self._written[slot])
+        on_disk = min(len(rows), max(0, written - index))
         for part, place in self._pieces(index, rows[:on_disk]):
             self._write(slot, place, part)
         if on_disk < len(rows):
-            first = index + on_disk - self._written
+            first = index + on_disk - written
             self._chunk[slot, first : first + len(rows) - on_disk] = rows[on_disk:]
 
-    def put_newest(self, rows: np.ndarray) -> None:
-        """Replace the newest row of every slot, `[N, ...]`."""
-        if self._waiting:
-            self._chunk[:, self._waiting - 1] = rows
-        else:
-            for slot, row in enumerate(np.ascontiguousarray(rows, self._chunk.dtype)):
-                self.put(slot, self._written - 1, row[None])
+    def put_newest(self, slots: np.ndarray, rows: np.ndarray) -> None:
+        """Replace the newest row of slot `slots[i]` by `rows[i]`; no slot comes twice."""
+        waiting = self._waiting[slots]
+        waits = waiting > 0
+        self._chunk[slots[waits], waiting[waits] - 1] = rows[waits]
+        on_disk = np.ascontiguousarray(rows[~waits], self._chunk.dtype)
+        for slot, row in zip(slots[~waits].tolist(), on_disk, strict=True):
+            self.put(slot, int(self._written[slot]) - 1, row[None])
 
-    def seek(self, index: int) -> None:
-        """Forget rows from `index` on, and those that wait: the next row gets this index."""
-        self._written = index
-        self._waiting = 0
+    def seek(self, indices: np.ndarray) -> None:
+        """Forget the rows of slot `i` from `indices[i]` on, where its next row will be."""
+        self._written[:] = indices
+        self._waiting[:] = 0
 
     def sync(self) -> None:
         """Return when every row has reached the disk."""
-        self._write_chunk()
+        for slot in np.flatnonzero(self._waiting).tolist():
+            self._write_chunk(slot)
         os.fdatasync(self._fd)
 
     def close(self) -> None:
@@ -94,23 +100,24 @@ class RowFile:
         os.close(self._fd)
 
     def _read_pieces(self, slot: int, index: int, out: np.ndarray) -> None:
-        on_disk = min(len(out), max(0, self._written - index))
+        written = int(self._written[slot])
+        on_disk = min(len(out), max(0, written - index))
         for part, place in self._pieces(index, out[:on_disk]):
             self._read_at(self._offset(slot, place), part.data)
         if on_disk < len(out):
-            first = index + on_disk - self._written
+            first = index + on_disk - written
             out[on_disk:] = self._chunk[slot, first : first + len(out) - on_disk]
 
     def _read_at(self, offset: int, out: memoryview) -> None:
         if os.preadv(self._fd, [out], offset) != out.nbytes:
             raise self._cannot("read", "it ends too early")
 
-    def _write_chunk(self) -> None:
-        for slot, rows in enumerate(self._chunk[:, : self._waiting]):
-            for part, index in self._pieces(self._written, rows):
-                self._write(slot, index, part)
-        self._written += self._waiting
-        self._waiting = 0
+    def _write_chunk(self, slot: int) -> None:
+        rows = self._chunk[slot, : self._waiting[slot]]
+        for part, index in self._pieces(int(self._written[slot]), rows):
+            self._write(slot, index, part)
+        self._written[slot] += len(rows)
+        self._waiting[slot] = 0
 
     def _write(self, slot: int, index: int, rows: np.ndarray) -> None:
         try:

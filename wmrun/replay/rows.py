@@ -25,8 +25,10 @@ ones share one record per row, so that a window costs one read for all of them."
 
 
 class Rows(Protocol):
-    """One row per env slot, as the driver makes them: row `i` belongs to slot `i`."""
+    """One row each of some env slots, as the driver makes them: row `i` is of slot `slots[i]`."""
 
+    @property
+    def slots(self) -> np.ndarray: ...
     @property
     def obs(self) -> Mapping[str, np.ndarray]: ...
     @property

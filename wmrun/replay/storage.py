@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -21,13 +22,15 @@ class Replay:
     """The newest `capacity` steps of `num_envs` slots, each slot a contiguous stream of rows.
 
     A row holds the observation, the `action` that led to it, the `reward` that came with it and the
-    episode flags. Every slot keeps its newest `capacity // num_envs` rows. Rows are numbered from 0
-    in every slot; those in `range(start, stop)` can be read.
+    episode flags. Every slot keeps its newest `capacity // num_envs` rows. Slots need not advance
+    together: rows are numbered from 0 in each, and those in `range(start[slot], stop[slot])` can be
+    read.
 
     A directory that holds a replay is opened empty: `load` brings back the rows of a checkpoint,
     `append` without it begins a new recording. `spare` is a number of steps, over all slots, that
-    stay on disk beyond the capacity: a checkpoint at most that old is restored with every row it
-    had. Without it, rows overwritten after the checkpoint are missing from the restored replay.
+    stay on disk beyond the capacity: a checkpoint is restored with every row it had if no slot took
+    more than its share of them since. Otherwise, rows overwritten after the checkpoint are missing
+    from the restored replay.
 
     `entries` are values that the agent keeps with each row and may write again, such as its latent
     state. They are zero until they are written, and are not part of a checkpoint: after `load` they
@@ -54,8 +57,8 @@ class Replay:
         self.slot_capacity = capacity // num_envs
         self._layout = RowLayout(spec, entries)
         self._stride = _stride(self.slot_capacity)
-        self._stop = 0
-        self._floor = 0
+        self._stop = np.zeros(num_envs, np.int64)
+        self._floor = np.zeros(num_envs, np.int64)
         self._begun = False
         self._ends_to_restore: list[bool] = []
         self._open(_ring_rows(capacity, num_envs, spare), capacity)
@@ -74,28 +77,28 @@ class Replay:
         return _ring_rows(capacity, num_envs, spare) * num_envs * row_bytes
 
     @property
-    def start(self) -> int:
-        """Index of the oldest row that every slot still has."""
-        return max(self._stop - self.slot_capacity, self._floor)
+    def start(self) -> np.ndarray:
+        """Index of the oldest row that each slot still has, int64 `[N]`."""
+        return np.maximum(self._stop - self.slot_capacity, self._floor)
 
     @property
-    def stop(self) -> int:
-        """Rows appended to every slot so far; the next row gets this index."""
-        return self._stop
+    def stop(self) -> np.ndarray:
+        """Rows appended to each slot so far, int64 `[N]`; its next row gets this index."""
+        return self._stop.copy()
 
     def __len__(self) -> int:
         """Return the number of steps that can be sampled, over all slots."""
-        return self.num_envs * (self._stop - self.start)
+        return int((self._stop - self.start).sum())
 
-    def num_windows(self, length: int) -> int:
-        """Return how many windows of `length` consecutive rows exist, over all slots."""
-        return self.num_envs * max(0, self._stop - self.start - length + 1)
+    def num_windows(self, length: int) -> np.ndarray:
+        """Return how many windows of `length` consecutive rows each slot has, int64 `[N]`."""
+        return np.maximum(self._stop - self.start - length + 1, 0)
 
     def append(self, rows: Rows) -> None:
-        """Append one row to every slot.
+        """Append one row to each of the slots `rows.slots`.
 
-        First the newest stored row of each slot in `rows.broken` gets `is_last`: that episode was
-        cut off.
+        First the newest stored row of each slot in `rows.broken`, whether it is among those or not,
+        gets `is_last`: that episode was cut off.
         Raises `ReplayError` when the disk is full, `ValueError` when a value does not fit the spec.
         """
         values = {
@@ -106,23 +109,23 @@ class Replay:
             "is_last": rows.is_last,
             "is_terminal": rows.is_terminal,
         }
-        self._check(values)
+        slots = rows.slots
+        self._check(slots, values)
         self._begin()
-        self._reserve()
-        if self._stop > self.start:
-            for slot in rows.broken:
-                self._set_last(slot, True)
-        records = np.empty(self.num_envs, self._layout.record)
+        self._reserve(slots)
+        for slot in rows.broken:
+            self._set_last(slot, True)
+        records = np.empty(len(slots), self._layout.record)
         for key in records.dtype.names or ():
             records[key] = values[key]
         for file in self._files:
-            file.make_room()
-        self._records.append(records)
+            file.make_room(slots)
+        self._records.append(slots, records)
         for key, file in self._large.items():
-            file.append(values[key])
+            file.append(slots, values[key])
         for file in self._entries.values():
-            file.append(0)
-        self._stop += 1
+            file.append(slots, 0)
+        self._stop[slots] += 1
 
     def write(
         self, slots: np.ndarray, starts: np.ndarray, entries: Mapping[str, np.ndarray]
@@ -137,23 +140,24 @@ class Replay:
             length = values.shape[1] if values.ndim > 1 else 0
             dtype = self._check_entry(key, values, (len(slots), length))
             values = np.ascontiguousarray(values, dtype)
-            first = np.clip(self.start - starts, 0, length).tolist()
-            stop = np.clip(self._stop - starts, 0, length).tolist()
+            first = np.clip(self.start[slots] - starts, 0, length).tolist()
+            stop = np.clip(self._stop[slots] - starts, 0, length).tolist()
             for b, (slot, start) in enumerate(zip(slots.tolist(), starts.tolist(), strict=True)):
                 rows = values[b, first[b] : stop[b]]
                 self._entries[key].put(slot, start + first[b], rows)
 
-    def write_newest(self, entries: Mapping[str, np.ndarray]) -> None:
-        """Overwrite entries `[N, ...]` of the newest row of every slot.
+    def write_newest(self, slots: np.ndarray, entries: Mapping[str, np.ndarray]) -> None:
+        """Overwrite entries `[n, ...]` of the newest row of each slot `slots[i]`; none comes twice.
 
-        Raises as `write` does, and `ReplayError` when there is no row.
+        Raises as `write` does, and `ReplayError` when one of the slots has no row.
         """
-        if entries and self._stop == self.start:
-            raise ReplayError("Entries were written to a replay that has no rows.")
         self._begin()
+        empty = slots[self._stop[slots] == self.start[slots]]
+        if entries and empty.size:
+            raise ReplayError(f"Entries were written to env slot {empty[0]}, which has no rows.")
         for key, values in entries.items():
-            self._check_entry(key, values, (self.num_envs,))
-            self._entries[key].put_newest(values)
+            self._check_entry(key, values, (len(slots),))
+            self._entries[key].put_newest(slots, values)
 
     def read(self, slots: np.ndarray, starts: np.ndarray, length: int) -> dict[str, np.ndarray]:
         """Return `length` rows from `starts[b]` on of slot `slots[b]`, as arrays `[B, T, ...]`."""
@@ -166,23 +170,19 @@ class Replay:
     ) -> None:
         """Fill `out` (from `empty_batch`) with the windows of `read`."""
         self._begin()
-        batch_size, length = out["reward"].shape
-        inside = (starts >= self.start) & (starts + length <= self._stop)
-        assert inside.all(), f"{starts[~inside]} + {length} outside {self.start}..{self._stop}"
-        records = np.empty((batch_size, length), self._layout.record)
+        length = out["reward"].shape[1]
+        records = self._read_records(slots, starts, length)
         for key, file in (*self._large.items(), *self._entries.items()):
             file.read(slots, starts, out[key])
-        self._records.read(slots, starts, records)
         for key in records.dtype.names or ():
             out[key][...] = records[key]
 
-    def read_ends(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return `is_first` and `is_last` of rows `start` to `stop` of every slot, `[N, T]`."""
-        assert self.start <= start <= stop <= self._stop, f"{start}..{stop}"
+    def read_ends(
+        self, slots: np.ndarray, starts: np.ndarray, length: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return `is_first` and `is_last` of the rows that `read` would return, `[B, T]` each."""
         self._begin()
-        slots = np.arange(self.num_envs)
-        records = np.empty((self.num_envs, stop - start), self._layout.record)
-        self._records.read(slots, np.full(self.num_envs, start), records)
+        records = self._read_records(slots, starts, length)
         return records["is_first"], records["is_last"]
 
     def empty_batch(self, batch_size: int, length: int) -> dict[str, np.ndarray]:
@@ -193,10 +193,11 @@ class Replay:
         """Return the cursors as JSON, after every row they speak of has reached the disk."""
         self._begin()
         self.flush()
-        self._marks.put(saved=max(self._marks.saved, self._stop))
-        slots = range(self.num_envs if self._stop > self.start else 0)
-        last = [bool(self._newest_record(slot)["is_last"][0]) for slot in slots]
-        return {"stop": self._stop, "num_envs": self.num_envs, "is_last": last}
+        self._marks.put(saved=np.maximum(self._marks.saved, self._stop))
+        slots = np.flatnonzero(self._stop > self.start)
+        is_last = np.zeros(self.num_envs, np.bool_)
+        is_last[slots] = self._read_records(slots, self._stop[slots] - 1, 1)["is_last"][:, 0]
+        return {"stop": self._stop.tolist(), "is_last": is_last.tolist()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go back to the rows that existed at `save`, less those overwritten since then.
@@ -205,18 +206,20 @@ class Replay:
         Raises `ReplayError` when this directory never held the rows of that checkpoint.
         """
         stop = state["stop"]
-        if stop > self._marks.saved or state["num_envs"] != self.num_envs:
+        if isinstance(stop, int):  # from before slots could have different numbers of rows
+            stop = [stop] * state["num_envs"]
+        saved = self._marks.saved.tolist()
+        if len(stop) != self.num_envs or any(map(operator.gt, stop, saved)):
             raise ReplayError(
-                f"The replay in {self.directory} holds {self._marks.saved:,} saved rows in each of "
-                f"{self.num_envs} env slots, the checkpoint speaks of {stop:,} rows in each of "
-                f"{state['num_envs']}.",
+                f"The replay in {self.directory} holds {saved} saved rows in its env slots, the "
+                f"checkpoint speaks of {stop}.",
                 hint="Put the replay directory of that run back, or start a new run.",
             )
-        self._stop = stop
+        self._stop = np.array(stop, np.int64)
         for file in self._files:
-            file.seek(stop)
-        self._floor = min(stop, self._marks.lost)
-        self._ends_to_restore = state["is_last"] if stop > self.start else []
+            file.seek(self._stop)
+        self._floor = np.minimum(self._stop, self._marks.lost)
+        self._ends_to_restore = state["is_last"]
         self._begun = False
 
     def flush(self) -> None:
@@ -262,15 +265,17 @@ class Replay:
             for key, dtype in self._layout.entry_dtypes.items()
         }
         self._files = (self._records, *self._large.values(), *self._entries.values())
-        self._marks = Marks(self.directory / "marks.bin")
+        self._marks = Marks(self.directory / "marks.bin", self.num_envs)
         if not stored:
             write_manifest(self.directory, {**wanted, "ring_rows": ring_rows})
 
-    def _check(self, values: Mapping[str, np.ndarray]) -> None:
+    def _check(self, slots: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+        if (np.diff(slots, prepend=-1, append=self.num_envs) <= 0).any():
+            raise ValueError(f"slots are {slots}, expected ascending ones of {self.num_envs}")
         if values.keys() != self._layout.keys.keys():
             raise ValueError(f"rows hold {sorted(values)}, the replay {sorted(self._layout.keys)}")
         for key, (shape, dtype) in self._layout.keys.items():
-            _check_value(key, values[key], (self.num_envs, *shape), dtype)
+            _check_value(key, values[key], (len(slots), *shape), dtype)
 
     def _check_entry(self, key: str, values: np.ndarray, axes: tuple[int, ...]) -> np.dtype:
         """Return the dtype of the entry `key` after checking that `values` fit it."""
@@ -286,30 +291,36 @@ class Replay:
         if self._begun:
             return
         self._begun = True
-        lost, saved = min(self._marks.lost, self._stop), min(self._marks.saved, self._stop)
+        lost = np.minimum(self._marks.lost, self._stop)
+        saved = np.minimum(self._marks.saved, self._stop)
         self._marks.put(lost=lost, saved=saved)
         for slot, is_last in enumerate(self._ends_to_restore):
             self._set_last(slot, is_last)
 
-    def _reserve(self) -> None:
-        """Note durably what the next row destroys, before it does.
+    def _reserve(self, slots: np.ndarray) -> None:
+        """Note durably what the next row of these slots destroys, before it does.
 
-        It is noted a stride ahead, so that the wait for the disk is rare. The ring is longer by
-        that stride, so that no row of a checkpoint is given up for it.
+        It is noted a stride ahead, and for all slots at once, so that the wait for the disk is
+        rare. The ring is longer by that stride, so that no row of a checkpoint is given up for it.
         """
         destroyed = self._stop + 1 - self._ring_rows
-        if destroyed > self._marks.lost:
-            self._marks.put(lost=destroyed + self._stride - 1)
+        if (destroyed[slots] > self._marks.lost[slots]).any():
+            self._marks.put(lost=np.maximum(self._marks.lost, destroyed + self._stride - 1))
 
     def _set_last(self, slot: int, is_last: bool) -> None:
-        record = self._newest_record(slot)
-        record["is_last"] = is_last
-        self._records.put(slot, self._stop - 1, record)
+        """Change the flag of the slot's newest row, if it has any."""
+        newest = int(self._stop[slot]) - 1
+        if newest >= self.start[slot]:
+            record = self._read_records(np.array([slot]), np.array([newest]), 1)[0]
+            record["is_last"] = is_last
+            self._records.put(slot, newest, record)
 
-    def _newest_record(self, slot: int) -> np.ndarray:
-        record = np.empty((1, 1), self._layout.record)
-        self._records.read(np.array([slot]), np.array([self._stop - 1]), record)
-        return record[0]
+    def _read_records(self, slots: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+        inside = (starts >= self.start[slots]) & (starts + length <= self._stop[slots])
+        assert inside.all(), f"{starts[~inside]} + {length} outside of slots {slots[~inside]}"
+        records = np.empty((len(slots), length), self._layout.record)
+        self._records.read(slots, starts, records)
+        return records
 
 
 def _check_value(key: str, value: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -62,19 +62,21 @@ class UniformWindows(WindowSource):
 
     @property
     def ready(self) -> bool:
-        return self.replay.num_windows(self.window) > 0
+        return bool(self.replay.num_windows(self.window).any())
 
     def draw(self, count: int, rng: np.random.Generator) -> Places:
         windows = self.replay.num_windows(self.window)
-        drawn = rng.integers(windows, size=count)
-        slots, offsets = divmod(drawn, windows // self.replay.num_envs)
-        return Places(slots, self.replay.start + offsets)
+        ends = np.cumsum(windows)
+        drawn = rng.integers(ends[-1], size=count)
+        slots = np.searchsorted(ends, drawn, side="right")
+        offsets = drawn - (ends - windows)[slots]
+        return Places(slots, self.replay.start[slots] + offsets)
 
     def shortage(self) -> ReplayTooShort:
         replay = self.replay
         return ReplayTooShort(
-            f"No window of {self.window} rows can be sampled yet: each of {replay.num_envs} env "
-            f"slots has {replay.stop - replay.start} rows.",
+            f"No window of {self.window} rows can be sampled yet: none of {replay.num_envs} env "
+            f"slots has more than {(replay.stop - replay.start).max()} rows.",
             hint=f"Set run.prefill to at least {self.window * replay.num_envs} agent steps.",
         )
 
@@ -89,41 +91,41 @@ class UniformWindows(WindowSource):
 class OnlineWindows:
     """Every window once, as soon as it is complete: rows `0..W`, `W..2W`, … of every slot.
 
-    Dreamer V3's online queue (core/replay.py). What waits is at most what the replay holds: windows
-    whose rows are gone are left out.
+    Dreamer V3's online queue (core/replay.py). Of the windows that wait, those of smaller row
+    indices come first. What waits is at most what the replay holds: windows whose rows are gone are
+    left out.
     """
 
     def __init__(self, replay: Replay, window: int) -> None:
         self._replay = replay
         self._window = window
-        self._start = 0
-        self._slot = 0
+        self._next = np.zeros(replay.num_envs, np.int64)
 
     def __len__(self) -> int:
         """Return how many windows wait."""
-        self._skip_lost()
-        complete = max(0, self._replay.stop - self._start) // self._window
-        return max(0, complete * self._replay.num_envs - self._slot)
+        return int(self._waiting().sum())
 
     def take(self, count: int) -> Places:
         """Remove up to `count` windows, oldest first, and return where they begin."""
-        waiting = np.arange(min(count, len(self))) + self._slot
-        rounds, slots = divmod(waiting, self._replay.num_envs)
-        places = Places(slots, self._start + rounds * self._window)
-        done, self._slot = divmod(self._slot + len(waiting), self._replay.num_envs)
-        self._start += done * self._window
-        return places
+        slots, numbers = np.nonzero(np.arange(count) < self._waiting()[:, None])
+        starts = self._next[slots] + numbers * self._window
+        oldest = np.argsort(starts, kind="stable")[:count]
+        np.add.at(self._next, slots[oldest], self._window)
+        return Places(slots[oldest], starts[oldest])
 
-    def save(self) -> dict[str, int]:
+    def save(self) -> dict[str, list[int]]:
         """Return what was taken so far as JSON."""
-        return {"start": self._start, "slot": self._slot}
+        return {"next": self._next.tolist()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue after the windows that were taken before `save`."""
-        self._start, self._slot = state["start"], state["slot"]
+        if "next" not in state:  # from before slots could have different numbers of rows
+            one_more = np.arange(len(self._next)) < state["slot"]
+            state = {"next": state["start"] + self._window * one_more}
+        self._next[:] = state["next"]
 
-    def _skip_lost(self) -> None:
-        lost = self._replay.start - self._start
-        if lost > 0:
-            self._start += -(-lost // self._window) * self._window
-            self._slot = 0
+    def _waiting(self) -> np.ndarray:
+        """Return how many windows of each slot wait, without those whose rows are gone."""
+        lost = np.maximum(self._replay.start - self._next, 0)
+        self._next += -(-lost // self._window) * self._window
+        return np.maximum(self._replay.stop - self._next, 0) // self._window

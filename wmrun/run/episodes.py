@@ -29,12 +29,13 @@ class EpisodeMeter:
         self._lengths = np.zeros(num_envs, np.int64)
 
     def add(self, rows: Transitions) -> list[Episode]:
-        """Account for one row per slot and return the episodes that these rows ended."""
-        self._returns[rows.is_first] = 0.0
-        self._lengths[rows.is_first] = 0
-        self._returns += rows.reward
-        self._lengths += ~rows.is_first
+        """Account for these rows and return the episodes that they ended."""
+        first = rows.slots[rows.is_first]
+        self._returns[first] = 0.0
+        self._lengths[first] = 0
+        self._returns[rows.slots] += rows.reward
+        self._lengths[rows.slots] += ~rows.is_first
         return [
-            Episode(int(slot), float(self._returns[slot]), int(self._lengths[slot]))
-            for slot in np.flatnonzero(rows.is_last)
+            Episode(slot, float(self._returns[slot]), int(self._lengths[slot]))
+            for slot in rows.slots[rows.is_last].tolist()
         ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wmrun.agents.base import Agent
+from wmrun.agents.carry import put_slots, select_slots
 from wmrun.envs.driver import Driver
 from wmrun.run.episodes import Episode, EpisodeMeter
 
@@ -68,7 +69,7 @@ def evaluate(
     rows = driver.reset(seeds)
     carry = agent.initial_carry(num_envs)
     while not should_stop():
-        if recording:
+        if recording and rows.slots[0] == 0:
             frames.append(rows.obs[image_key or ""][0].copy())
             recording = not rows.is_last[0]
         for episode in meter.add(rows):
@@ -77,7 +78,9 @@ def evaluate(
                 finished.append(episode)
         if not quota.any():
             return Evaluation(tuple(finished), np.stack(frames) if frames else None)
-        action, carry = agent.act(rows.obs, rows.is_first, carry, "eval")
+        part = select_slots(carry, rows.slots)
+        action, part = agent.act(rows.obs, rows.is_first, part, "eval")
+        carry = put_slots(carry, rows.slots, part)
         rows = driver.step(action)
         for failure in rows.errors:
             say(f"evaluation: {failure}")

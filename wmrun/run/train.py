@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wmrun.agents.base import Agent, Entries, Metrics
+from wmrun.agents.carry import put_slots, select_slots
 from wmrun.config.schema import RunConfig
 from wmrun.envs.driver import Driver, Transitions
 from wmrun.errors import TrainingDiverged
@@ -144,10 +145,9 @@ class Trainer:
                 self._pretrain()
             parts.progress.phase(f"prefilling with {_ACTS[by]}" if prefilling else "training")
             if prefilling and by == "random":
-                action = parts.driver.adapter.random(self._random, parts.driver.num_envs)
+                action = parts.driver.adapter.random(self._random, len(rows.slots))
             else:
-                action, carry = parts.agent.act(rows.obs, rows.is_first, carry, "train")
-                parts.replay.write_newest(parts.agent.entries(carry))
+                action, carry = self._act(rows, carry)
             parts.driver.step_begin(action)
             self._pay_updates()  # while the environments step in their own process
             rows = self._store(parts.driver.step_end())
@@ -158,6 +158,13 @@ class Trainer:
             self._log()
         if settings.eval_every > 0 and self._evaluated_at != self.counters.env_steps:
             self._evaluate()
+
+    def _act(self, rows: Transitions, carry: Any) -> tuple[np.ndarray, Any]:
+        """Return the policy's answer to `rows`, and the carry of all slots after it."""
+        agent, part = self.parts.agent, select_slots(carry, rows.slots)
+        action, part = agent.act(rows.obs, rows.is_first, part, "train")
+        self.parts.replay.write_newest(rows.slots, agent.entries(part))
+        return action, put_slots(carry, rows.slots, part)
 
     def _no_update(self) -> str:
         """Return why the run had no update."""
