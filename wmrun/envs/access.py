@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from wmrun_envserver.server.private_file import PrivateFileError, read_private
 from wmrun_envserver.server.token import TokenError, bearer, read_token
 
 from wmrun.envs.errors import EnvAccessError
+
+_LOG = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
@@ -65,6 +70,8 @@ class Access:
     def channel(self, address: str, options: Sequence[tuple[str, Any]]) -> grpc.Channel:
         """Return a channel to `address` whose every call carries the token."""
         if self.tls_ca is None:
+            if self.token is not None and not _is_local(address):
+                _warn_of_cleartext(address)
             channel = grpc.insecure_channel(address, options)
         else:
             credentials = grpc.ssl_channel_credentials(self.tls_ca, self.tls_key, self.tls_cert)
@@ -113,6 +120,25 @@ class _CallDetails(grpc.ClientCallDetails):  # type: ignore[misc]
     credentials: Any
     wait_for_ready: bool | None
     compression: Any
+
+
+@cache
+def _warn_of_cleartext(address: str) -> None:
+    _LOG.warning(
+        "the token for the env server at %s crosses the network unencrypted; "
+        "set env.server.tls_ca, and start the server with --tls-cert and --tls-key",
+        address,
+    )
+
+
+def _is_local(address: str) -> bool:
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    if address.startswith("unix:") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _read_token(path: PathLike) -> str:

@@ -12,6 +12,7 @@ from wmrun_envserver.wire.status import Reason, detail_of
 
 from wmrun.envs.access import OPEN_ACCESS, Access
 from wmrun.envs.errors import EnvProtocolError, EnvRequestError, EnvServerLost, EnvUnreachable
+from wmrun.envs.handshake import tls_trouble
 from wmrun.errors import EnvError
 
 MAX_MESSAGE_BYTES = 2**30
@@ -53,11 +54,14 @@ def unary(channel: grpc.Channel, name: str) -> grpc.UnaryUnaryMultiCallable:
     )
 
 
-def check_server(channel: grpc.Channel, address: str, patience_s: float) -> messages.ServerInfo:
+def check_server(
+    channel: grpc.Channel, address: str, patience_s: float, access: Access = OPEN_ACCESS
+) -> messages.ServerInfo:
     """Wait up to `patience_s` for an answer from `address` and see that it speaks our protocol.
 
-    Raises `EnvUnreachable` when nothing answers, or something that is no env server;
-    `EnvProtocolError` when the versions do not match.
+    `access` is what `channel` was opened with. Raises `EnvUnreachable` when nothing answers, or
+    something that is no env server, or one that does not accept our credentials; `EnvProtocolError`
+    when the versions do not match.
     """
     get_server_info = unary(channel, "GetServerInfo")
     deadline = time.monotonic() + patience_s
@@ -70,7 +74,7 @@ def check_server(channel: grpc.Channel, address: str, patience_s: float) -> mess
             break
         except grpc.RpcError as error:
             if not is_outage(error) or time.monotonic() + 0.1 > deadline:
-                raise _unreachable(error, address, patience_s) from None
+                raise _unreachable(error, address, patience_s, access) from None
         time.sleep(0.1)
     if info.protocol_major != PROTOCOL_MAJOR:
         raise EnvProtocolError(
@@ -108,7 +112,21 @@ def meaning(error: grpc.RpcError) -> EnvError:
     return EnvRequestError(message, reason=reason, field=detail.field if detail else "")
 
 
-def _unreachable(error: grpc.RpcError, address: str, patience_s: float) -> EnvUnreachable:
+def _unreachable(
+    error: grpc.RpcError, address: str, patience_s: float, access: Access
+) -> EnvUnreachable:
+    detail = detail_of(error)
+    if detail is not None and detail.reason == Reason.UNAUTHENTICATED:
+        return EnvUnreachable(
+            f"the env server at {address} refuses this learner: {detail.message}",
+            hint="Set env.server.token_file to a copy of the file that the server was given as "
+            "--token-file.",
+        )
+    trouble = tls_trouble(address, access) if is_outage(error) or is_timeout(error) else None
+    if trouble is not None:
+        return EnvUnreachable(
+            f"no connection to the env server at {address}: {trouble.problem}", hint=trouble.hint
+        )
     if is_timeout(error):
         problem = f"no env server answers at {address} (waited {patience_s:g} s)"
     elif is_outage(error):

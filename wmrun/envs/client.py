@@ -72,7 +72,7 @@ class EnvSession:
         self._server_gone = server_gone or _no_process
         self._channel = open_channel(address, access)
         try:
-            check_server(self._channel, address, connect_timeout_s)
+            check_server(self._channel, address, connect_timeout_s, access)
             reply = self._open()
             self.spec = _read_spec(reply)
         except BaseException:

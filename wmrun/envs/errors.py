@@ -10,7 +10,7 @@ class EnvStartError(EnvError):
 
 
 class EnvAccessError(EnvError):
-    """The credentials for a server cannot be used, or the server does not accept them."""
+    """The files with the credentials for a server cannot be used."""
 
 
 class EnvUnreachable(EnvError):

@@ -1,15 +1,18 @@
-"""Where a server listens: a Unix socket in a private directory, or a loopback port."""
+"""Where a server listens: a Unix socket in a private directory, or a TCP port."""
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_EXPECTED = "expected unix:/DIRECTORY/NAME.sock, or 127.0.0.1:PORT with port 0 for any free one"
+_EXPECTED = "expected unix:/DIRECTORY/NAME.sock, or IP:PORT such as 127.0.0.1:0 (0: any free port)"
 _MAX_UNIX_PATH_BYTES = 107
 
 
@@ -29,10 +32,15 @@ class UnixAddress:
 
 @dataclass(frozen=True)
 class TcpAddress:
-    """A port of a loopback interface; 0 lets the system choose."""
+    """A port of the interface with the IP address `host`; 0 lets the system choose."""
 
     host: str
     port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return ipaddress.ip_address(self.host).is_loopback
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -42,7 +50,7 @@ Address = UnixAddress | TcpAddress
 
 
 def parse_address(text: str) -> Address:
-    """Return the address that `text` names; raises `AddressError` unless it is Unix or loopback."""
+    """Return the address that `text` names; raises `AddressError` where it is malformed."""
     scheme, _, rest = text.partition(":")
     if scheme == "unix":
         return _parse_unix(text, rest)
@@ -51,15 +59,42 @@ def parse_address(text: str) -> Address:
     return _parse_tcp(text)
 
 
-def claim(address: Address) -> None:
-    """Make sure that a server may bind `address` and that nobody else can reach into it.
+@contextmanager
+def claimed(address: Address) -> Iterator[None]:
+    """Hold `address` while it is bound, so that no other server takes it over.
 
     A socket file that nobody answers on is removed. Raises `AddressError` for a directory that is
     missing or open to others, and for a path in use: gRPC would quietly take it over.
     """
-    if isinstance(address, UnixAddress):
-        _check_directory(address)
+    if not isinstance(address, UnixAddress):
+        yield
+        return
+    _check_directory(address)
+    with _locked(address.path.parent):
         _remove_stale(address)
+        yield
+
+
+def why_not(address: TcpAddress) -> str:
+    """Return why `address` cannot be bound, in the system's words; gRPC keeps them to itself."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((address.host, address.port))
+    except OSError as error:
+        return error.strerror or str(error)
+    return "is it in use?"
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    # Two servers that start at once would both find the path free.
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _parse_unix(text: str, rest: str) -> UnixAddress:
@@ -82,14 +117,11 @@ def _parse_tcp(text: str) -> TcpAddress:
         raise AddressError(f"{text!r} is not an address; {_EXPECTED}")
     host = "127.0.0.1" if host == "localhost" else host
     try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
-        is_loopback = False
-    if not is_loopback:
         raise AddressError(
-            f"{text!r} is not a loopback address: without TLS and client authentication a server "
-            f"is not offered to other machines; {_EXPECTED}"
-        )
+            f"{text!r}: {host!r} is not the IP address of an interface; {_EXPECTED}"
+        ) from None
     return TcpAddress(host, int(port))
 
 

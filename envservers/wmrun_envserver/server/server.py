@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
@@ -9,48 +10,72 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from wmrun_envserver.backends.base import Backend
-from wmrun_envserver.server.address import Address, AddressError, TcpAddress, UnixAddress, claim
+from wmrun_envserver.server.address import (
+    Address,
+    AddressError,
+    TcpAddress,
+    UnixAddress,
+    claimed,
+    why_not,
+)
+from wmrun_envserver.server.auth import TokenGate
+from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.health import health_handlers
 from wmrun_envserver.server.leases import Clock, Sweeper
 from wmrun_envserver.server.limits import Limits
+from wmrun_envserver.server.security import OPEN, Security
 from wmrun_envserver.server.service import EnvService
 from wmrun_envserver.server.sessions import Sessions
 
+_LOG = logging.getLogger(__name__)
+
+# The longest refusal has 4 KiB of detail, in base64, and its text, percent-encoded.
+_MAX_METADATA_BYTES = 16 * 2**10
 # Beside a call and its retry per session: heartbeats, probes and openings always find a thread.
 _SPARE_THREADS = 8
 
 
 class EnvServer:
-    """Serves a backend at `address` from `start` to `drain`."""
+    """Serves a catalogue at `address` from `start` to `drain`."""
 
     def __init__(
         self,
-        backend: Backend,
+        catalogue: Catalogue,
         address: Address,
         limits: Limits | None = None,
         *,
+        workers: int | None = 0,
+        security: Security = OPEN,
         clock: Clock = time.monotonic,
         debug: bool = False,
     ) -> None:
-        """Bind `address`; raises `AddressError` where that cannot be done."""
+        """Bind `address`.
+
+        Slots are spread over `workers` processes; 0: they live in this one; None: each simulator
+        has a process of its own where its traits ask for that.
+        Raises `AddressError` where that cannot be done, `SecurityError` where it is not safe.
+        """
         limits = limits or Limits()
+        warning = security.check(address)
         self.instance_id = secrets.token_hex(16)
         self.sessions = Sessions(limits)
         self._service = EnvService(
-            backend,
+            catalogue,
             self.sessions,
             limits,
+            workers=workers,
             instance_id=self.instance_id,
             clock=clock,
             debug=debug,
         )
         self._sweeper = Sweeper(self.sessions.sweep)
-        self._grpc = _grpc_server(limits)
+        self._grpc = _grpc_server(limits, security)
         self._grpc.add_generic_rpc_handlers(
             (self._service.handlers(), health_handlers(lambda: not self._service.is_draining))
         )
-        self.address = _bind(self._grpc, address)
+        self.address = _bind(self._grpc, address, security)
+        if warning:
+            _LOG.warning("%s", warning)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -77,31 +102,47 @@ class EnvServer:
         return all(finished) and all(closed)
 
 
-def _grpc_server(limits: Limits) -> grpc.Server:
+def _grpc_server(limits: Limits, security: Security) -> grpc.Server:
     num_threads = 2 * limits.max_sessions + _SPARE_THREADS
     return grpc.server(
         ThreadPoolExecutor(num_threads, thread_name_prefix="rpc"),
+        interceptors=() if security.token is None else (TokenGate(security.token),),
         # More calls than threads would wait in silence; this way they are refused.
         maximum_concurrent_rpcs=num_threads,
         options=(
             ("grpc.so_reuseport", 0),  # else two servers share one port and nobody is told
             ("grpc.max_send_message_length", limits.max_message_bytes),
             ("grpc.max_receive_message_length", limits.max_message_bytes),
+            ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", _MAX_METADATA_BYTES),
+            # Connections cost a descriptor each: those on which nothing is said go.
+            ("grpc.server_handshake_timeout_ms", 10_000),
+            ("grpc.max_connection_idle_ms", 600_000),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
         ),
     )
 
 
-def _bind(server: grpc.Server, address: Address) -> Address:
-    claim(address)
+def _bind(server: grpc.Server, address: Address, security: Security) -> Address:
+    with claimed(address):
+        port = _add_port(server, address, security)
+    if isinstance(address, UnixAddress):
+        if port == 0:
+            raise AddressError(f"{address}: cannot listen there")
+        return address
+    if port == 0:
+        raise AddressError(f"{address}: cannot listen there: {why_not(address)}")
+    return TcpAddress(address.host, port)
+
+
+def _add_port(server: grpc.Server, address: Address, security: Security) -> int:
     mask = os.umask(0o077)
     try:
-        port = server.add_insecure_port(str(address))
+        if security.tls is None:
+            return int(server.add_insecure_port(str(address)))
+        return int(server.add_secure_port(str(address), security.tls.credentials()))
     except RuntimeError:
-        port = 0
+        return 0
     finally:
         os.umask(mask)
-    if port == 0:
-        raise AddressError(f"{address}: cannot listen there; is it in use?")
-    return TcpAddress(address.host, port) if isinstance(address, TcpAddress) else address

@@ -10,13 +10,15 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wmrun_envserver.backends.base import Backend
 from wmrun_envserver.server.address import Address, UnixAddress, parse_address
-from wmrun_envserver.server.discovery import load_backend
+from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.limits import Limits
+from wmrun_envserver.server.output import log_to_stderr
+from wmrun_envserver.server.security import OPEN, Security
 from wmrun_envserver.server.server import EnvServer
 from wmrun_envserver.wire.service import PROTOCOL_MAJOR, PROTOCOL_MINOR
 
@@ -31,12 +33,21 @@ class ServeOptions:
     """What `wmrun-envserver serve` was asked for."""
 
     backend: str
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """What env ids stand for, beside those that the backend knows by itself."""
+    allow: tuple[str, ...] = ()
+    """Patterns of the env ids on offer; empty: all."""
+    test_envs: bool = False
+    """Whether to offer the ids "echo" and "fault", too."""
+    workers: int | None = None
+    """Processes over which slots are spread; 0: this one; None: as the env family needs."""
     listen: str | None = None
     """None: a Unix socket in a fresh private directory, removed at the end."""
     ready_fd: int | None = None
     """Where the ready line goes; None: standard output."""
     parent_fd: int | None = None
     """A descriptor that reaches its end when the parent is gone."""
+    security: Security = OPEN
     limits: Limits = field(default_factory=Limits)
     log_level: str = "info"
     debug: bool = False
@@ -46,22 +57,38 @@ def serve(options: ServeOptions) -> int:
     """Serve until SIGTERM, SIGINT or the parent's end, and return the exit status.
 
     Standard output carries the ready line and nothing else: what simulators print goes to standard
-    error, as the log does. Raises `AddressError` or `BackendError` before anything was started.
+    error, as the log does. Raises `AddressError`, `SecurityError` or `BackendError` before anything
+    was started.
     """
     ready_fd = _claim_stdout(options.ready_fd)
-    _log_to_stderr(options.log_level)
+    log_to_stderr(options.log_level)
+    faulthandler.enable()  # a simulator that crashes in native code leaves a stack in the log
     if options.parent_fd is not None:
         _watch_parent(options.parent_fd)
     address = parse_address(options.listen) if options.listen else None
-    backend = load_backend(options.backend)
     if address is not None:
-        return _serve(options, backend, address, ready_fd)
+        options.security.check(address)  # before the backend takes its time to load
+    catalogue = Catalogue.load(
+        options.backend,
+        sources=options.sources,
+        allow=options.allow,
+        test_envs=options.test_envs,
+    )
+    if address is not None:
+        return _serve(options, catalogue, address, ready_fd)
     with tempfile.TemporaryDirectory(prefix="wmrun-", ignore_cleanup_errors=True) as private:
-        return _serve(options, backend, UnixAddress(Path(private) / "s.sock"), ready_fd)
+        return _serve(options, catalogue, UnixAddress(Path(private) / "s.sock"), ready_fd)
 
 
-def _serve(options: ServeOptions, backend: Backend, address: Address, ready_fd: int) -> int:
-    server = EnvServer(backend, address, options.limits, debug=options.debug)
+def _serve(options: ServeOptions, catalogue: Catalogue, address: Address, ready_fd: int) -> int:
+    server = EnvServer(
+        catalogue,
+        address,
+        options.limits,
+        workers=options.workers,
+        security=options.security,
+        debug=options.debug,
+    )
     # Until here SIGTERM ends the process at once: there is nothing to finish yet.
     signals = _catch_signals()
     server.start()
@@ -85,16 +112,6 @@ def _claim_stdout(ready_fd: int | None) -> int:
     # Nor may a simulator's child process keep the pipe open.
     os.set_inheritable(ready_fd, False)
     return ready_fd
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
-    faulthandler.enable()  # a simulator that crashes in native code leaves a stack in the log
 
 
 def _watch_parent(fd: int) -> None:
@@ -142,6 +159,6 @@ def _announce(server: EnvServer, name: str, ready_fd: int) -> None:
     }
     try:
         os.write(ready_fd, json.dumps(line).encode() + b"\n")
-    except BrokenPipeError:
-        _LOG.warning("nobody reads the ready line")
+    except OSError as error:
+        _LOG.warning("the ready line could not be written: %s", error.strerror)
     os.close(ready_fd)

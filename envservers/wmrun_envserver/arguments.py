@@ -1,0 +1,268 @@
+"""The arguments of the `wmrun-envserver` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from importlib.metadata import version
+
+from wmrun_envserver.conformance import cli as conformance
+
+_DESCRIPTION = "Serve simulators to a wmrun learner over gRPC."
+_EXIT_CODES = """\
+exit status:
+  0  stopped by SIGTERM, SIGINT or the end of the parent
+  1  stopped, but an environment still hung after 10 s
+  2  a wrong argument: an address, token or certificate that cannot be used; a port in use;
+     an unknown backend. Nothing was started
+  3  the backend cannot be loaded: what it needs is not installed
+"""
+_EXAMPLES = """\
+examples:
+  on this machine, for one learner:
+    wmrun-envserver serve --backend gym
+  for other machines, which show a token over TLS:
+    wmrun-envserver token token
+    wmrun-envserver serve --backend dmc --listen 0.0.0.0:5005 \\
+        --token-file token --tls-cert server.pem --tls-key server.key
+  a Gymnasium environment of your own:
+    wmrun-envserver serve --backend gym --env reach=my_package.envs:make_reach
+
+The ready line on standard output is one JSON object: address, pid, instance_id, protocol, backend.
+Everything else goes to standard error.
+
+"""
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Return what was asked for; ends the process with status 2 where it makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="wmrun-envserver",
+        description=_DESCRIPTION,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=version("wmrun-envserver"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_token(commands)
+    _add_list(commands)
+    _add_conformance(commands)
+    return parser.parse_args(argv)
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="serve the environments of one backend",
+        description="Serve the environments of one backend until SIGTERM, SIGINT or the end of "
+        "--parent-fd.",
+        epilog=_EXAMPLES + _EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_environments(serve.add_argument_group("environments"))
+    _add_address(serve.add_argument_group("address"))
+    _add_security(serve.add_argument_group("security"))
+    _add_limits(serve.add_argument_group("limits"))
+    _add_process(serve.add_argument_group("process"))
+
+
+def _add_environments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--backend",
+        required=True,
+        metavar="NAME",
+        help="the env family; `wmrun-envserver list` shows those installed",
+    )
+    group.add_argument(
+        "--env",
+        action="append",
+        type=_source,
+        default=[],
+        metavar="ID=SOURCE",
+        help="offer ID: module:factory (gym), the path of a player (unity_mlagents), "
+        "HOST:PORT[/WORLD] (dm_env_rpc); may be repeated",
+    )
+    group.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="offer only the env ids that match, as 'walker_*'; may be repeated (default: all)",
+    )
+    group.add_argument(
+        "--workers",
+        type=_workers,
+        default="auto",
+        metavar="auto|N",
+        help="processes over which slots are spread; 0: the server itself; auto: one for each "
+        "simulator of a family that may crash or hang, else 0 (default: %(default)s)",
+    )
+    group.add_argument(
+        "--test-envs",
+        action="store_true",
+        help='offer the env ids "echo" and "fault", too, for conformance checks',
+    )
+
+
+def _add_address(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        help="unix:/DIR/NAME.sock, where DIR has mode 0700; 127.0.0.1:PORT; or, with TLS and a "
+        "token or client certificates, IP:PORT of another interface; port 0: any free one "
+        "(default: a socket in a new private directory)",
+    )
+
+
+def _add_security(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="clients must send this token, on any address; FILE has mode 0600 and is made by "
+        "`wmrun-envserver token FILE`. grpc.health.v1.Health/Check alone answers without",
+    )
+    group.add_argument(
+        "--tls-cert",
+        metavar="FILE",
+        help="encrypt, and show this certificate (PEM, chain included)",
+    )
+    group.add_argument("--tls-key", metavar="FILE", help="its key (PEM, mode 0600, no passphrase)")
+    group.add_argument(
+        "--tls-client-ca",
+        metavar="FILE",
+        help="clients must show a certificate signed by this authority (PEM)",
+    )
+    group.add_argument(
+        "--insecure",
+        action="store_true",
+        help="listen where other machines can connect even though they need no credentials, or "
+        "send everything in the clear",
+    )
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--max-sessions", type=_positive, default=8, metavar="N", help="(default: %(default)s)"
+    )
+    group.add_argument(
+        "--max-envs",
+        type=_positive,
+        default=256,
+        metavar="N",
+        help="slots over all sessions (default: %(default)s)",
+    )
+    group.add_argument(
+        "--max-message-mb",
+        type=_message_mb,
+        default=64,
+        metavar="MB",
+        help="of one request or reply, 1 to 1024 MiB (default: %(default)s)",
+    )
+    group.add_argument(
+        "--lease-s",
+        type=_positive,
+        default=60,
+        metavar="S",
+        help="how long a session lives without a word from its client, unless that asks for "
+        "something else (default: %(default)s s)",
+    )
+    group.add_argument(
+        "--max-lease-s",
+        type=_positive,
+        default=3600,
+        metavar="S",
+        help="the longest that a client may ask for (default: %(default)s s)",
+    )
+
+
+def _add_process(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--ready-fd",
+        type=_descriptor,
+        metavar="N",
+        help="write one JSON line there when serving (default: standard output)",
+    )
+    group.add_argument(
+        "--parent-fd", type=_descriptor, metavar="M", help="exit when this one reaches its end"
+    )
+    group.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="(default: %(default)s)",
+    )
+    group.add_argument(
+        "--debug", action="store_true", help="send tracebacks to clients, and print them here"
+    )
+
+
+def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    token = commands.add_parser(
+        "token",
+        help="make a token for serve --token-file",
+        description="Write 256 random bits, in hex, to a new file of mode 0600. Copy it to the "
+        "learner's machine over a private channel, and name it there in env.server.token_file.",
+    )
+    token.add_argument("file", metavar="FILE", help="must not exist yet")
+
+
+def _add_list(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    backends = commands.add_parser(
+        "list",
+        help="show the backends installed, and why one cannot be used",
+        description="Load every backend installed here and say what it offers, or what it misses.",
+    )
+    backends.add_argument("--json", action="store_true", help="one JSON object per line")
+
+
+def _add_conformance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "conformance", help="check a server, in whatever language, against the protocol"
+    )
+    conformance.add_arguments(parser)
+
+
+def _source(text: str) -> tuple[str, str]:
+    env_id, separator, source = text.partition("=")
+    if not (env_id and separator and source):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not ID=SOURCE, such as reach=my_package.envs:make_reach"
+        )
+    return env_id, source
+
+
+def _workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not _is_number(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number of processes")
+    return int(text)
+
+
+def _descriptor(text: str) -> int:
+    try:
+        fd = int(text)
+        os.fstat(fd)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file descriptor") from None
+    except (OSError, OverflowError):
+        raise argparse.ArgumentTypeError(f"file descriptor {text} is not open") from None
+    return fd
+
+
+def _positive(text: str) -> int:
+    if not _is_number(text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def _message_mb(text: str) -> int:
+    size = _positive(text)
+    if size > 1024:
+        raise argparse.ArgumentTypeError(f"{text} MiB: a gRPC message may have at most 1024")
+    return size
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
