@@ -24,18 +24,19 @@ def env_python(python: str, family: str | None = None) -> Iterator[Probe]:
     """Yield probes of the env families of one interpreter, of one `family` only if it is given."""
     subject = "this Python" if python == sys.executable else python
     status, out, err = ask([python, "-m", "wmrun_envserver", "list", "--json"])
-    listed = _parsed(out)
-    if status != 0 or listed is None:
+    backends = [_parsed(line) for line in out.splitlines()]
+    if status != 0 or not backends or None in backends:
         yield _no_server(subject, python, status, err)
         return
-    for backend in listed["backends"]:
-        if family is None or backend["name"] == family:
-            yield _backend(subject, python, backend)
-            if backend["name"] == "dmc" and backend["available"]:
+    names = [backend["name"] for backend in backends if backend]
+    if family is not None and family not in names:
+        message = f"no such env family, only {', '.join(names)}"
+        yield Probe(f"{subject}: {family}", "problem", message)
+    for backend in backends:
+        if backend and family in (None, backend["name"]):
+            yield _backend(subject, backend, is_asked_for=family is not None)
+            if backend["name"] == "dmc" and backend["problem"] is None:
                 yield from _renderers(subject, python)
-    if family is not None and all(b["name"] != family for b in listed["backends"]):
-        names = ", ".join(b["name"] for b in listed["backends"])
-        yield Probe(f"{subject}: {family}", "problem", f"no such env family, only {names}")
 
 
 def _no_server(subject: str, python: str, status: int, err: str) -> Probe:
@@ -46,12 +47,13 @@ def _no_server(subject: str, python: str, status: int, err: str) -> Probe:
     return Probe(subject, "problem", f"cannot be asked (exit {status}): {last_line(err)}")
 
 
-def _backend(subject: str, python: str, backend: dict[str, Any]) -> Probe:
+def _backend(subject: str, backend: dict[str, Any], *, is_asked_for: bool) -> Probe:
     name = f"{subject}: {backend['name']}"
-    if backend["available"]:
-        return Probe(name, "ok", backend.get("summary") or "can be served")
+    if backend["problem"] is None:
+        return Probe(name, "ok", f"{backend['num_env_ids']} env ids")
+    problem, _, advice = backend["problem"].partition("\n")
     # A family that nobody asked for is no problem: most machines have one or two.
-    return Probe(name, "note", backend["problem"], backend.get("advice", ""))
+    return Probe(name, "problem" if is_asked_for else "note", problem, advice)
 
 
 def _renderers(subject: str, python: str) -> Iterator[Probe]:
