@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from wmrun.replay.episodes import EpisodeIndex
 from wmrun.replay.rows import EntrySpec, RowSpec, row_spec
 from wmrun.replay.storage import Replay
 
@@ -90,9 +91,14 @@ class Stream:
 
 
 def fill(replay: Replay, count: int) -> Stream:
+    return record(replay, [range(replay.num_envs)] * count)
+
+
+def record(replay: Replay, calls: Iterable[Iterable[int]]) -> Stream:
+    """Append a row to these slots, call by call; the values are those of the call's number."""
     stream = Stream(replay.num_envs)
-    for number in range(count):
-        rows = transitions(number, replay.num_envs)
+    for number, slots in enumerate(calls):
+        rows = only(slots, transitions(number, replay.num_envs))
         replay.append(rows)
         stream.append(rows)
     return stream
@@ -141,6 +147,24 @@ def play(replay: Replay, episodes: list[Episode], stop: int | Sequence[int]) -> 
     of."""
     while (slots := np.flatnonzero(replay.stop < stop)).size:
         replay.append(only(slots, episode_rows(episodes, replay.stop)))
+
+
+def held(
+    episodes: list[Episode], start: np.ndarray, stop: np.ndarray, min_rows: int
+) -> list[tuple[int, ...]]:
+    """Return slot, first row and rows of the episodes that an index of a replay must have."""
+    return [
+        (e.slot, e.first, e.rows)
+        for e in episodes
+        if e.rows >= min_rows
+        and e.first >= start[e.slot]
+        and e.first + e.rows + e.cut <= stop[e.slot]
+    ]
+
+
+def listed(index: EpisodeIndex) -> list[tuple[int, ...]]:
+    slots, firsts, lengths = index.at(np.arange(len(index)))
+    return list(zip(slots.tolist(), firsts.tolist(), lengths.tolist(), strict=True))
 
 
 def places_of(rewards: np.ndarray) -> list[tuple[int, int]]:

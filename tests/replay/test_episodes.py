@@ -14,7 +14,7 @@ from wmrun.replay.errors import ReplayTooShort
 from wmrun.replay.sampler import Sampler
 from wmrun.replay.storage import Replay
 
-from .recording import Episode, episodes_of, open_replay, places_of, play
+from .recording import episodes_of, held, listed, open_replay, places_of, play
 from .statistics import assert_drawn_with
 
 WINDOW = 5
@@ -136,23 +136,6 @@ def test_the_index_holds_the_episodes_whose_rows_are_all_held(
             expected = held(episodes, replay.start, replay.stop, min_rows=4)
             assert listed(index) == listed(fresh) == expected
             assert index.longest <= 13, "rows that were never read count as one episode"
-
-
-def held(
-    episodes: list[Episode], start: np.ndarray, stop: np.ndarray, min_rows: int
-) -> list[tuple[int, ...]]:
-    return [
-        (e.slot, e.first, e.rows)
-        for e in episodes
-        if e.rows >= min_rows
-        and e.first >= start[e.slot]
-        and e.first + e.rows + e.cut <= stop[e.slot]
-    ]
-
-
-def listed(index: EpisodeIndex) -> list[tuple[int, ...]]:
-    slots, firsts, lengths = index.at(np.arange(len(index)))
-    return list(zip(slots.tolist(), firsts.tolist(), lengths.tolist(), strict=True))
 
 
 def test_episodes_that_are_all_too_short_are_an_error_that_names_the_settings(tmp_path: Path):

@@ -77,12 +77,14 @@ class RowFile:
 
     def put_newest(self, slots: np.ndarray, rows: np.ndarray) -> None:
         """Replace the newest row of slot `slots[i]` by `rows[i]`; no slot comes twice."""
-        waiting = self._waiting[slots]
-        waits = waiting > 0
-        self._chunk[slots[waits], waiting[waits] - 1] = rows[waits]
-        on_disk = np.ascontiguousarray(rows[~waits], self._chunk.dtype)
-        for slot, row in zip(slots[~waits].tolist(), on_disk, strict=True):
-            self.put(slot, int(self._written[slot]) - 1, row[None])
+        newest = self._waiting[slots] - 1
+        if newest.min() >= 0:
+            self._chunk[slots, newest] = rows
+            return
+        indices = (self._written[slots] + newest).tolist()
+        contiguous = np.ascontiguousarray(rows, self._chunk.dtype)
+        for slot, index, row in zip(slots.tolist(), indices, contiguous, strict=True):
+            self.put(slot, index, row[None])
 
     def seek(self, indices: np.ndarray) -> None:
         """Forget the rows of slot `i` from `indices[i]` on, where its next row will be."""
