@@ -55,21 +55,29 @@ def _encrypted(connection: socket.socket, host: str, access: Access) -> Trouble 
     except ssl.SSLError as error:
         return Trouble(f"env.server.tls_ca holds no certificate: {error.reason}", _UNTRUSTED_HINT)
     try:
-        with context.wrap_socket(connection, server_hostname=host) as encrypted:
-            encrypted.recv(1)  # in TLS 1.3 a server looks at our certificate after the handshake
+        encrypted = context.wrap_socket(connection, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         return Trouble(f"its certificate is not trusted: {error.verify_message}", _UNTRUSTED_HINT)
-    except ssl.SSLError as error:
-        return _refused(error.reason or "", access)
-    return None
-
-
-def _refused(reason: str, access: Access) -> Trouble | None:
-    if "ALERT" not in reason:
+    except ssl.SSLError:
         return Trouble(
             "it does not speak TLS",
             "Leave env.server.tls_ca out, or start the server with --tls-cert and --tls-key.",
         )
+    return None if _goes_on(encrypted) else _rejected(access)
+
+
+def _goes_on(encrypted: ssl.SSLSocket) -> bool:
+    """Say whether the server, which judges our certificate after the handshake, sends anything."""
+    try:
+        with encrypted:
+            return encrypted.recv(1) != b""
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+
+def _rejected(access: Access) -> Trouble:
     if access.tls_cert is None:
         return Trouble(
             "it asks for a client certificate",
