@@ -21,10 +21,10 @@ class BoxActions(Env):
     def __init__(self, env: Env, *, normalize: bool, clip: bool) -> None:
         inner = env.action_space
         self.observation_space = env.observation_space
-        self.action_space = _normalized(inner) if normalize else inner
+        self.action_space = normalized(inner) if normalize else inner
         self._env = env
         self._clip = clip
-        self._scales = [_Scale(leaf.space, normalize) for leaf in spaces.leaves(inner)]
+        self._scales = [BoxScale(leaf.space, normalize) for leaf in spaces.leaves(inner)]
 
     def reset(self, seed: int | None) -> StepResult:
         return self._env.reset(seed)
@@ -41,8 +41,8 @@ class BoxActions(Env):
         return self._env.render()
 
 
-class _Scale:
-    """Maps the values of one offered leaf onto the simulator's."""
+class BoxScale:
+    """Maps the values of one offered leaf, one or a batch of them, onto the simulator's `space`."""
 
     def __init__(self, space: spaces.LeafSpace, normalize: bool) -> None:
         self._dtype = space.dtype if _is_float_box(space) else None
@@ -63,21 +63,22 @@ class _Scale:
         return np.asarray(value, self._dtype)
 
 
-def _is_float_box(space: spaces.LeafSpace) -> bool:
-    return isinstance(space, spaces.Box) and space.dtype.kind == "f"
-
-
-def _normalized(space: spaces.Space) -> spaces.Space:
+def normalized(space: spaces.Space) -> spaces.Space:
+    """Return what `normalize` offers in place of `space`."""
     if isinstance(space, spaces.Dict):
-        return spaces.Dict(tuple((key, _normalized(child)) for key, child in space.entries))
+        return spaces.Dict(tuple((key, normalized(child)) for key, child in space.entries))
     if isinstance(space, spaces.Tuple):
-        return spaces.Tuple(tuple(_normalized(item) for item in space.items))
+        return spaces.Tuple(tuple(normalized(item) for item in space.items))
     if not isinstance(space, spaces.Box) or not _is_float_box(space):
         return space
     low, high = _bounds(space)
     bounded = _bounded(low, high)
     low, high = np.where(bounded, -1.0, low), np.where(bounded, 1.0, high)
     return spaces.Box(space.shape, "float32", low, high, space.role)
+
+
+def _is_float_box(space: spaces.LeafSpace) -> bool:
+    return isinstance(space, spaces.Box) and space.dtype.kind == "f"
 
 
 def _bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
