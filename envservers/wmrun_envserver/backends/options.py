@@ -57,6 +57,15 @@ class OptionReader:
             raise self.wrong(name, f"must be one of {', '.join(choices)}", value)
         return str(value)
 
+    def text(self, name: str, default: T) -> str | T:
+        """Return a string."""
+        value = self.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise self.wrong(name, "must be a string", value)
+        return value
+
     def mapping(self, name: str) -> Mapping[str, Any] | None:
         """Return a mapping, None where the option was left out."""
         value = self.get(name)
