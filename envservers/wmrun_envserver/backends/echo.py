@@ -43,7 +43,8 @@ class EchoOptions:
 
     @staticmethod
     def read(config: Mapping[str, Any]) -> EchoOptions:
-        reader = OptionReader(config)
+        # What comes back is what was sent, unless scaling was asked for.
+        reader = OptionReader({"normalize_actions": False, **config})
         options = EchoOptions(
             common=CommonOptions.read(reader),
             length=reader.integer("length", 10),
