@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -10,12 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import grpc
 import pytest
+from wmrun_envserver.__main__ import main
+from wmrun_envserver.server.token import bearer, read_token
+from wmrun_envserver.wire.service import METHODS
 
-from tests.envserver.server.client import Client, Stepper, eventually
+from tests.envserver.server.client import Client, Stepper, eventually, opening
 from tests.envserver.server.packages import install
 from tests.envserver.server.scripted import actions
 
@@ -45,7 +49,7 @@ def launch(environment: dict[str, str]) -> Iterator[Callable[..., Served]]:
     """Start a server process and wait for its ready line."""
     with ExitStack() as stack:
 
-        def start(*options: str) -> Served:
+        def start(*options: str, log: int | IO[str] = subprocess.PIPE) -> Served:
             ready, ready_writer = os.pipe()
             parent_reader, parent = os.pipe()
             fds = ("--ready-fd", str(ready_writer), "--parent-fd", str(parent_reader))
@@ -54,7 +58,7 @@ def launch(environment: dict[str, str]) -> Iterator[Callable[..., Served]]:
                 env=environment,
                 pass_fds=(ready_writer, parent_reader),
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=log,
                 text=True,
             )
             stack.callback(process.communicate)
@@ -171,6 +175,11 @@ def test_a_killed_server_is_replaced_at_the_same_address(launch, socket_dir):
         (["--backend", "talkativ"], 2, "did you mean 'talkative'?"),
         (["--ready-fd", "999"], 2, "file descriptor 999 is not open"),
         (["--max-envs", "0"], 2, "'0' is not a positive number"),
+        (["--max-message-mb", "2048"], 2, "a gRPC message may have at most 1024"),
+        (["--workers", "many"], 2, "'many' is neither auto nor a number of processes"),
+        (["--env", "reach"], 2, "'reach' is not ID=SOURCE"),
+        (["--token-file", "/nowhere/token"], 2, "--token-file: /nowhere/token: No such file"),
+        (["--tls-cert", "cert.pem"], 2, "TLS needs both --tls-cert FILE and --tls-key FILE"),
     ],
 )
 def test_a_wrong_argument_ends_the_process_with_one_message(environment, options, status, words):
@@ -179,6 +188,53 @@ def test_a_wrong_argument_ends_the_process_with_one_message(environment, options
     assert words in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_ends_the_process_with_one_message(environment):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            _command("--listen", address), env=environment, capture_output=True, text=True
+        )
+    assert done.returncode == 2
+    assert f"error: {address}: cannot listen there: Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_under_the_log_stops_neither_the_server_nor_its_simulators(launch):
+    with open("/dev/full", "w") as full:
+        served = launch("--log-level", "debug", log=full)
+    session = Stepper(served.client, env_config_json=json.dumps({"prints": True}))
+    assert session.reset().is_first == [True]
+    assert session.step().status == [0]
+    assert served.client.open_refused(env_id="other")[0] == "NOT_FOUND"
+    served.process.terminate()
+    assert served.process.wait(20) == 0
+
+
+def test_the_log_has_no_secret_and_one_line_for_each_entry(launch, tmp_path):
+    token = tmp_path / "token"
+    assert main(["token", str(token)]) == 0
+    served = launch("--log-level", "debug", "--token-file", str(token))
+    secret = read_token(token)
+    plain = served.client
+    metadata = (bearer(secret),)
+    request = METHODS["OpenSession"].request(
+        **opening(), client_name="me\n2026-01-01 00:00:00,000 ERROR forged\x1b[2J"
+    )
+    opened = plain.stub("OpenSession")(request, timeout=20, metadata=metadata)
+    assert plain.refused("Heartbeat", session_id=opened.session_id)[0] == "UNAUTHENTICATED"
+    close = METHODS["CloseSession"].request(session_id=opened.session_id)
+    plain.stub("CloseSession")(close, timeout=20, metadata=metadata)
+
+    served.process.terminate()
+    assert served.process.wait(20) == 0
+    log = served.process.stderr.read()
+    assert "opened scripted" in log
+    assert secret not in log
+    assert opened.session_id not in log
+    assert "\n2026-01-01" not in log
+    assert "\x1b" not in log
 
 
 def _heartbeat(session_id: str) -> Any:
