@@ -29,7 +29,7 @@ def faulty_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     )
     module = Path(__file__).with_name("faulty_backend.py")
     (installed / module.name).symlink_to(module)
-    monkeypatch.setenv("PYTHONPATH", str(installed))
+    monkeypatch.setenv("PYTHONPATH", str(installed), prepend=os.pathsep)
     return "faulty"
 
 

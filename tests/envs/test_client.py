@@ -206,7 +206,7 @@ def test_server_of_another_major_version_is_refused() -> None:
     )
     handlers = grpc.method_handlers_generic_handler(SERVICE, {"GetServerInfo": handler})
     with serving(handlers) as address, pytest.raises(EnvProtocolError) as caught:
-        EnvSession(address, request())
+        EnvSession(address, request()).open()
     assert caught.value.message == (
         f"the env server at {address} speaks protocol 2.3, this wmrun 1.0"
     )
@@ -217,14 +217,14 @@ def test_grpc_server_of_another_kind_is_no_env_server() -> None:
         serving() as address,
         pytest.raises(EnvUnreachable, match="is no env server: UNIMPLEMENTED"),
     ):
-        EnvSession(address, request())
+        EnvSession(address, request()).open()
 
 
 def test_port_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(EnvUnreachable, match=f"no env server answers at {address}"):
-            EnvSession(address, request(), connect_timeout_s=0.3)
+            EnvSession(address, request(), connect_timeout_s=0.3).open()
 
 
 def test_pool_finds_a_restarted_server_at_its_address(make_pool: Callable[..., EnvPool]) -> None:

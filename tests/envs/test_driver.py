@@ -53,7 +53,7 @@ class ScriptedPool:
             ),
         )
 
-    def report(self) -> str:
+    def report(self, slots: Sequence[int] = ()) -> str:
         return "The env server is running. Last lines of train.log:\n  ValueError: boom"
 
 

@@ -15,8 +15,7 @@ from wmrun_envserver.wire import spaces
 
 from tests.envs.conftest import wait_for_exit
 from tests.envs.faulty_backend import FAULT
-from wmrun.envs import client, heartbeat
-from wmrun.envs import pool as pools
+from wmrun.envs import client, exchange, heartbeat, member
 from wmrun.envs.actions import ActionAdapter
 from wmrun.envs.driver import Driver
 from wmrun.envs.errors import (
@@ -42,8 +41,9 @@ def make_faulty(make_pool: MakePool, faulty_backend: str) -> MakePool:
 
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "DEADLINE_MARGIN_S", 0.2)
-    monkeypatch.setattr(pools, "_LOST_GRACE_S", 0.1)
+    for module in (client, exchange):
+        monkeypatch.setattr(module, "DEADLINE_MARGIN_S", 0.2)
+    monkeypatch.setattr(member, "_LOST_GRACE_S", 0.1)
 
 
 def driver_of(pool: EnvPool) -> Driver:
@@ -55,8 +55,8 @@ def actions(*values: float) -> np.ndarray:
 
 
 def server_pid(pool: EnvPool) -> int:
-    assert pool._server is not None
-    return pool._server.pid
+    (pid,) = pool.server_pids()
+    return pid
 
 
 def test_slots_are_stepped_together_and_the_row_after_an_end_begins_an_episode(
@@ -227,7 +227,7 @@ def test_server_that_dies_before_it_can_be_used_again_spends_the_budget(
     make_faulty: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(pools, "sleep", waits.append)
+    monkeypatch.setattr(member.PoolMember, "_wait", lambda self, seconds: waits.append(seconds))
     pool = make_faulty(options={"die_in_reset": True})
     pool.open()
     with pytest.raises(EnvBudgetSpent, match=r"lost 4 times, env\.server\.restarts allows 10 "):
@@ -301,10 +301,11 @@ def test_closing_leaves_no_process_file_or_descriptor(make_faulty: MakePool) -> 
     pool = make_faulty()
     pool.open()
     pool.reset()
-    assert pool._server is not None
-    socket = Path(pool._server.address.removeprefix("unix:"))
+    server = pool._members[0]._server
+    assert server is not None
+    socket = Path(server.address.removeprefix("unix:"))
     assert socket.parent.stat().st_mode & 0o777 == 0o700
-    pidfd = os.pidfd_open(pool._server.pid)
+    pidfd = os.pidfd_open(server.pid)
     pool.close()
     assert wait_for_exit(pidfd)
     assert not socket.parent.exists()
@@ -337,7 +338,7 @@ def test_interrupt_from_the_terminal_does_not_reach_the_server(make_faulty: Make
 def test_address_where_nobody_answers_is_reported_with_what_to_check(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str
 ) -> None:
-    monkeypatch.setattr(pools, "_FIRST_PATIENCE_S", 0.3)
+    monkeypatch.setattr(member, "_FIRST_PATIENCE_S", 0.3)
     address = address.format(tmp_path)
     with pytest.raises(EnvUnreachable) as caught:
         make_pool(task="any", server={"address": address}).open()
@@ -354,6 +355,7 @@ from wmrun.envs.pool import EnvPool
 
 config = EnvConfig(backend=sys.argv[1], task="Faulty-v0")
 with EnvPool(config, log_dir=Path(sys.argv[2]), seed=0, role="train") as pool:
-    print(pool._server.pid, pool._server.address, flush=True)
+    server = pool._members[0]._server
+    print(server.pid, server.address, flush=True)
     sys.stdin.read()
 """

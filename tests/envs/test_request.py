@@ -6,6 +6,7 @@ import pytest
 
 from wmrun.config.schema import EnvConfig, ImageConfig, ServerConfig
 from wmrun.envs.errors import EnvRequestError
+from wmrun.envs.placement import placements
 from wmrun.envs.request import env_options, refused, session_request, slot_seeds
 
 
@@ -31,7 +32,9 @@ def test_options_of_the_family_join_the_common_ones_that_were_set() -> None:
 
 def test_request_carries_the_limits_of_the_config() -> None:
     server = ServerConfig(start_timeout_s=1.0, reset_timeout_s=2.0, step_timeout_s=3.0)
-    request = session_request(EnvConfig(task="t", num_envs=2, server=server), "run-7", 0, "eval", 0)
+    config = EnvConfig(task="t", num_envs=2, server=server)
+    (place,) = placements(config, "eval")
+    request = session_request(config, place, "run-7", 0, "eval", 0)
     assert (request.open_timeout_s, request.reset_timeout_s, request.step_timeout_s) == (1, 2, 3)
     assert (request.task, request.num_envs, request.client_id) == ("t", 2, "run-7/eval")
 

@@ -6,6 +6,7 @@ included), agent steps (policy decisions), updates (gradient steps).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -211,8 +212,8 @@ class EnvConfig(Section):
 
     @model_validator(mode="after")
     def _has_a_server_for_its_source(self) -> EnvConfig:
-        here = [server for server in self.servers or [self.server] if server.address is None]
-        if self.source is not None and not here:
+        servers: Sequence[ServerConfig] = self.servers or [self.server]
+        if self.source is not None and all(server.address is not None for server in servers):
             raise conflict(
                 "source",
                 "is for servers started here: start the one at the address with "

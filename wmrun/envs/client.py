@@ -2,61 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import grpc
 import numpy as np
 from wmrun_envserver.wire import messages, tensors
-from wmrun_envserver.wire.service import PROTOCOL_MINOR
 
 from wmrun.envs.access import OPEN_ACCESS, Access
-from wmrun.envs.channel import check_server, is_outage, is_timeout, meaning, open_channel, unary
-from wmrun.envs.errors import EnvProtocolError, EnvServerLost, EnvStartError
+from wmrun.envs.channel import check_server, open_channel, unary
+from wmrun.envs.errors import EnvProtocolError, EnvServerLost
+from wmrun.envs.exchange import DEADLINE_MARGIN_S, Exchange, Patience
 from wmrun.envs.heartbeat import Heartbeat
-from wmrun.envs.rows import Rows, read_rows
-from wmrun.envs.spec import EnvSpec, read_spec
-from wmrun.errors import EnvError
+from wmrun.envs.opening import (
+    PARTIAL_BATCH,
+    STEP_TIMEOUT,
+    SessionRequest,
+    accepted_spec,
+    open_session,
+)
+from wmrun.envs.reply import read_partial_rows, read_rows
+from wmrun.envs.rows import Rows
+from wmrun.envs.spec import EnvSpec
 
-DEADLINE_MARGIN_S = 5.0
-"""How much longer a call may take than the environments are allowed."""
-_RETRY_PAUSE_S = 0.1
-_MAX_RESENDS = 2
-_CLOSE_TIMEOUT_S = 2.0
-
-
-@dataclass(frozen=True)
-class SessionRequest:
-    """What to open: `num_envs` slots of `task`, slot `i` seeded with `seeds[i]`.
-
-    `client_id` stays the same over restarts of one learner: its new session replaces the old one.
-    """
-
-    task: str
-    num_envs: int
-    client_id: str
-    options: Mapping[str, Any]
-    seeds: Sequence[int] = ()
-    open_timeout_s: float = 60.0
-    reset_timeout_s: float = 60.0
-    step_timeout_s: float = 60.0
-    lease_s: float = 60.0
+__all__ = ["EnvSession", "SessionRequest"]
 
 
 class EnvSession:
-    """Slots that are reset and stepped together, each call carried out exactly once.
+    """Slots of one server that are reset and stepped, each call carried out exactly once.
 
-    A call that got no answer is sent again under its sequence number; the server answers from
-    memory if it ran already. `server_gone(within_s)` says whether the process behind `address` has
-    ended, waiting at most that long; without it only the lease bounds an outage. Not for use by
-    several threads.
+    `server_gone(within_s)` says whether the process behind `address` has ended, waiting at most
+    that long; without it only the lease bounds an outage. Not for use by several threads, but for
+    `cancel`.
 
     Every method raises `EnvServerLost` when the session is gone, `EnvRequestError` when the server
-    refuses.
+    refuses, `EnvProtocolError` when it answers what the protocol does not allow.
     """
+
+    spec: EnvSpec
+    is_partial: bool
+    """Whether a step may be of some slots, and its reply have rows of others."""
 
     def __init__(
         self,
@@ -69,193 +54,168 @@ class EnvSession:
     ) -> None:
         self._address = address
         self._wanted = request
+        self._access = access
+        self._connect_timeout_s = connect_timeout_s
         self._server_gone = server_gone or _no_process
         self._channel = open_channel(address, access)
-        try:
-            check_server(self._channel, address, connect_timeout_s, access)
-            reply = self._open()
-            self.spec = _read_spec(reply)
-        except BaseException:
-            self._channel.close()
-            raise
-        self.num_envs = reply.num_envs
-        self._id = reply.session_id
-        self._lease_s = reply.lease_ms / 1000
-        self._heartbeat = Heartbeat(address, self._id, self._lease_s, access)
         self._reset = unary(self._channel, "Reset")
         self._step = unary(self._channel, "Step")
-        self._seq = 0
-        self._resets_next = False
+        self._heartbeat: Heartbeat | None = None
+        self._exchange: Exchange | None = None
+        self._is_cancelled = False
+        self._unanswered: frozenset[int] = frozenset()
+        self._ended: frozenset[int] = frozenset()
         self._begun: tuple[messages.StepRequest, grpc.Future] | None = None
 
     def __enter__(self) -> EnvSession:
+        self.open()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def num_envs(self) -> int:
+        return self._wanted.num_envs
+
+    def open(self) -> EnvSpec:
+        """Connect, open the session and return what it offers; nothing stays open if it raises."""
+        try:
+            check_server(self._channel, self._address, self._connect_timeout_s, self._access)
+            reply = open_session(self._channel, self._wanted, self._address)
+            self._begin(reply)
+        except BaseException as error:
+            self.close()
+            if self._is_cancelled and isinstance(error, ValueError):  # of a channel that is closed
+                raise EnvServerLost("the session was closed") from None
+            raise
+        return self.spec
+
     def reset(self, seeds: Sequence[int] = ()) -> Rows:
-        """Begin an episode in every slot; `seeds`, one per slot, start its randomness anew."""
+        """Begin an episode in every slot; a partial session returns rows of those that are there.
+
+        `seeds`, one per slot, start its randomness anew if environments take seeds at resets.
+        """
         if self._begun is not None:  # whoever began this step was stopped before its end
             self.step_end()
-        request = messages.ResetRequest(session_id=self._id, seq=self._seq + 1, seeds=seeds)
-        return self._finish(self._reset, request, self._wanted.reset_timeout_s)
+        exchange = self._opened
+        request = messages.ResetRequest(session_id=self._id, seq=exchange.seq + 1)
+        if self.spec.seeds_per_reset:
+            request.seeds.extend(seeds)
+        reply = exchange.send(self._reset, request, self._wanted.reset_timeout_s)
+        rows = read_rows(
+            reply.rows, self.spec.obs_space, self.num_envs, may_be_absent=self.is_partial
+        )
+        self._unanswered = self._ended = frozenset()
+        return self._accept(rows)
 
-    def step(self, actions: Sequence[np.ndarray]) -> Rows:
-        """Apply one action per slot: an array `[N, ...]` for each leaf of the action space."""
-        return self._finish(self._step, self._step_request(actions), self._step_limit_s)
+    def step(self, actions: Sequence[np.ndarray], slots: Sequence[int] | None = None) -> Rows:
+        """Apply one action per slot: an array `[n, ...]` for each leaf of the action space.
 
-    def step_begin(self, actions: Sequence[np.ndarray]) -> None:
+        `slots` are those that the `n` actions are for, None for all. Only a partial session takes
+        some: any whose last row was not answered. It returns the rows that are there, of these
+        slots or of others that were answered before.
+        """
+        request = self._step_request(actions, slots)
+        reply = self._opened.send(self._step, request, self._step_limit_s)
+        return self._stepped(request, reply)
+
+    def step_begin(self, actions: Sequence[np.ndarray], slots: Sequence[int] | None = None) -> None:
         """Send the actions of a step and return at once; the next call must be `step_end`."""
-        request = self._step_request(actions)
+        request = self._step_request(actions, slots)
         deadline_s = self._step_limit_s + DEADLINE_MARGIN_S
         self._begun = request, self._step.future(request, timeout=deadline_s)
+
+    def answered(self, within_s: float) -> bool:
+        """Wait up to `within_s` for the reply to the step begun, and say whether it came."""
+        assert self._begun is not None, "answered without step_begin"
+        try:
+            return self._begun[1].exception(within_s) is None
+        except (grpc.FutureTimeoutError, grpc.FutureCancelledError):
+            return False
 
     def step_end(self) -> Rows:
         """Return the rows of the step begun."""
         assert self._begun is not None, "step_end without step_begin"
         (request, sent), self._begun = self._begun, None
-        return self._finish(self._step, request, self._step_limit_s, sent)
+        reply = self._opened.send(self._step, request, self._step_limit_s, sent)
+        return self._stepped(request, reply)
 
     def close(self) -> None:
         """Close the session, if the server still answers, and the connections."""
-        request = messages.CloseSessionRequest(session_id=self._id)
-        try:
-            unary(self._channel, "CloseSession")(request, timeout=_CLOSE_TIMEOUT_S)
-        except grpc.RpcError:
-            pass  # The lease ends it.
+        if self._heartbeat is not None:
+            self._heartbeat.close_session()
         self.abandon()
 
     def abandon(self) -> None:
         """Close the connections alone: the session was lost."""
-        self._heartbeat.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         self._channel.close()
 
-    def _open(self) -> messages.OpenSessionReply:
+    def cancel(self) -> None:
+        """Make the call that another thread is in, and every later one, raise `EnvServerLost`."""
+        self._is_cancelled = True
+        if self._exchange is not None:
+            self._exchange.is_cancelled = True
+        self._channel.close()
+
+    def _begin(self, reply: messages.OpenSessionReply) -> None:
+        """Keep the session that was opened alive, and see that it is what was asked for."""
+        self._id = reply.session_id
+        lease_s = reply.lease_ms / 1000
+        self._heartbeat = Heartbeat(self._address, self._id, lease_s, self._access)
+        self.spec = accepted_spec(reply, self._wanted, self._address)
+        self.is_partial = PARTIAL_BATCH in reply.capabilities
         wanted = self._wanted
-        request = messages.OpenSessionRequest(
-            protocol_minor=PROTOCOL_MINOR,
-            client_name="wmrun",
-            client_id=wanted.client_id,
-            supersede=True,
-            env_id=wanted.task,
-            env_config_json=json.dumps(wanted.options),
-            num_envs=wanted.num_envs,
-            autoreset=messages.NEXT_STEP,
-            lease_ms=round(wanted.lease_s * 1000),
-            step_timeout_ms=round(wanted.step_timeout_s * 1000),
-            reset_timeout_ms=round(wanted.reset_timeout_s * 1000),
-            seeds=wanted.seeds,
-        )
-        open_session = unary(self._channel, "OpenSession")
-        try:
-            reply: messages.OpenSessionReply = open_session(
-                request, timeout=wanted.open_timeout_s + DEADLINE_MARGIN_S
-            )
-        except grpc.RpcError as error:
-            raise _open_error(error, wanted, self._address) from None
-        return reply
+        hang_s = wanted.step_timeout_s + wanted.reset_timeout_s + wanted.open_timeout_s
+        patience = Patience(lease_s, hang_s if STEP_TIMEOUT in reply.capabilities else None)
+        self._exchange = Exchange(self._address, self._heartbeat, patience, self._server_gone)
+        self._exchange.is_cancelled = self._is_cancelled
+
+    @property
+    def _opened(self) -> Exchange:
+        assert self._exchange is not None, "EnvSession.open was not called"
+        return self._exchange
 
     @property
     def _step_limit_s(self) -> float:
-        # A step resets the slots whose episode the last one ended.
-        resets_s = self._wanted.reset_timeout_s if self._resets_next else 0.0
+        # A step resets the slots whose episode has ended.
+        resets_s = self._wanted.reset_timeout_s if self._ended else 0.0
         return self._wanted.step_timeout_s + resets_s
 
-    def _step_request(self, actions: Sequence[np.ndarray]) -> messages.StepRequest:
+    def _step_request(
+        self, actions: Sequence[np.ndarray], slots: Sequence[int] | None
+    ) -> messages.StepRequest:
         return messages.StepRequest(
             session_id=self._id,
-            seq=self._seq + 1,
+            seq=self._opened.seq + 1,
+            slots=() if slots is None else slots,
             action=[tensors.encode(action) for action in actions],
         )
 
-    def _finish(
-        self,
-        method: grpc.UnaryUnaryMultiCallable,
-        request: messages.ResetRequest | messages.StepRequest,
-        limit_s: float,
-        sent: grpc.Future | None = None,
-    ) -> Rows:
-        reply = self._exchange(method, request, limit_s, sent)
-        if reply.seq != request.seq:
+    def _stepped(self, request: messages.StepRequest, reply: messages.StepReply) -> Rows:
+        obs_space = self.spec.obs_space
+        if not self.is_partial:
+            return self._accept(read_rows(reply.rows, obs_space, self.num_envs))
+        self._unanswered = self._unanswered.difference(request.slots or range(self.num_envs))
+        rows = read_partial_rows(reply.rows, obs_space, self.num_envs, unanswered=self._unanswered)
+        return self._accept(rows)
+
+    def _accept(self, rows: Rows) -> Rows:
+        """Note which slots are to be answered, and which begin an episode next."""
+        slots = rows.slots.tolist()
+        if not (slots or rows.failed or self._unanswered):
             raise EnvProtocolError(
-                f"the env server at {self._address} answered call {request.seq} with the reply "
-                f"to call {reply.seq}"
+                f"the env server at {self._address} sent no row, and there is no slot left that "
+                "waits for an action"
             )
-        self._seq = request.seq
-        rows = read_rows(reply.rows, self.spec.obs_space, self.num_envs)
-        self._resets_next = bool((rows.terminated | rows.truncated).any())
+        self._unanswered = self._unanswered.union(slots)
+        ended = rows.slots[rows.terminated | rows.truncated].tolist()
+        self._ended = self._ended.difference(slots).union(ended)
         return rows
-
-    def _exchange(
-        self,
-        method: grpc.UnaryUnaryMultiCallable,
-        request: messages.ResetRequest | messages.StepRequest,
-        limit_s: float,
-        sent: grpc.Future | None,
-    ) -> messages.StepReply:
-        """Send until there is a reply, the session is lost, or the server refuses."""
-        outage_began: float | None = None
-        timeouts = 0
-        while True:
-            try:
-                if sent is not None:
-                    return sent.result()
-                return method(request, timeout=limit_s + DEADLINE_MARGIN_S)
-            except grpc.RpcError as error:
-                sent = None
-                if is_outage(error):
-                    outage_began = outage_began or time.monotonic()
-                    self._bear_outage(error, outage_began)
-                elif is_timeout(error):
-                    timeouts += 1
-                    self._bear_timeout(limit_s, timeouts)
-                else:
-                    raise meaning(error) from None
-
-    def _bear_outage(self, error: grpc.RpcError, began: float) -> None:
-        if self._server_gone(_RETRY_PAUSE_S):
-            raise EnvServerLost("the env server ended") from None
-        if time.monotonic() - began > self._lease_s:
-            raise EnvServerLost(
-                f"no connection to {self._address} for {self._lease_s:g} s, the session's lease: "
-                f"{error.details()}"
-            ) from None
-
-    def _bear_timeout(self, limit_s: float, timeouts: int) -> None:
-        """Return if the request or its reply got lost on the way to a server that is well."""
-        state = self._heartbeat.probe()
-        if state is None:
-            raise EnvServerLost(
-                f"the env server hangs: no reply within {limit_s + DEADLINE_MARGIN_S:g} s, "
-                "and none to heartbeats"
-            ) from None
-        if state.busy or timeouts > _MAX_RESENDS:
-            raise EnvServerLost(
-                f"an environment hangs: no reply within {limit_s:g} s "
-                "(env.server.step_timeout_s, env.server.reset_timeout_s)"
-            ) from None
 
 
 def _no_process(within_s: float) -> bool:
     time.sleep(within_s)
     return False
-
-
-def _read_spec(reply: messages.OpenSessionReply) -> EnvSpec:
-    try:
-        return read_spec(reply)
-    except ValueError as error:
-        raise EnvProtocolError(f"the env server sent a malformed space: {error}") from error
-
-
-def _open_error(error: grpc.RpcError, wanted: SessionRequest, address: str) -> EnvError:
-    what = f"{wanted.num_envs} x {wanted.task}"
-    if is_timeout(error):
-        return EnvStartError(
-            f"opening {what} took longer than {wanted.open_timeout_s:g} s "
-            "(env.server.start_timeout_s)"
-        )
-    if is_outage(error):
-        return EnvServerLost(f"the env server ended while it opened {what}: {error.details()}")
-    return meaning(error)

@@ -1,4 +1,4 @@
-"""Steps all slots at once and builds the transitions that agents act on and replay stores."""
+"""Steps env slots together and builds the transitions that agents act on and replay stores."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Transitions:
 
 
 class SteppedSlots(Protocol):
-    """What the driver needs of an `EnvPool`."""
+    """What the driver needs of an `EnvPool`: each call answers the slots of the last rows."""
 
     @property
     def num_envs(self) -> int: ...
@@ -57,7 +57,7 @@ class SteppedSlots(Protocol):
     def step(self, actions: Sequence[np.ndarray]) -> Rows: ...
     def step_begin(self, actions: Sequence[np.ndarray]) -> None: ...
     def step_end(self) -> Rows: ...
-    def report(self) -> str: ...
+    def report(self, slots: Sequence[int] = ()) -> str: ...
 
 
 class Driver:
@@ -71,47 +71,65 @@ class Driver:
         self.num_envs = pool.num_envs
         self.adapter = adapter
         self._pool = pool
+        self._slots = np.arange(self.num_envs)
+        """Whose rows were given out last: the next actions are for them."""
+        self._waiting = np.ones(self.num_envs, np.bool_)
+        """Slots without a row that is not answered yet: the next may come."""
         self._open = np.zeros(self.num_envs, np.bool_)
+        """Slots whose last row did not end an episode."""
+        self._begins = np.ones(self.num_envs, np.bool_)
+        """Slots whose next row must begin an episode."""
         self._action = np.zeros((self.num_envs, adapter.size), np.float32)
 
     def reset(self, seeds: Sequence[int] = ()) -> Transitions:
         """Begin an episode in every slot; episodes that were under way count as broken."""
-        return self._transitions(self._pool.reset(seeds), began=np.ones_like(self._open))
+        rows = self._pool.reset(seeds)
+        self._waiting[:] = True
+        self._begins[:] = True
+        return self._transitions(rows)
 
     def step(self, action: np.ndarray) -> Transitions:
-        """Apply the actions `[N, A]`; slots whose last row was `is_last` begin anew instead."""
-        self._action = action
-        return self._stepped(self._pool.step(self.adapter.to_env(action)))
+        """Apply the actions `[n, A]` for the slots of the last transitions, in their order.
+
+        Slots whose last row was `is_last` begin anew instead.
+        """
+        self._note(action)
+        return self._transitions(self._pool.step(self.adapter.to_env(action)))
 
     def step_begin(self, action: np.ndarray) -> None:
         """Start a step and return at once, so that learning can go on; `step_end` must follow."""
-        self._action = action
+        self._note(action)
         self._pool.step_begin(self.adapter.to_env(action))
 
     def step_end(self) -> Transitions:
         """Return the transitions of the step begun."""
-        return self._stepped(self._pool.step_end())
+        return self._transitions(self._pool.step_end())
 
-    def _stepped(self, rows: Rows) -> Transitions:
-        began = ~self._open
-        began[list(rows.broken)] = True
-        return self._transitions(rows, began)
+    def _note(self, action: np.ndarray) -> None:
+        assert len(action) == len(self._slots), (len(action), self._slots)
+        self._action[self._slots] = action
+        self._waiting[self._slots] = True
 
-    def _transitions(self, rows: Rows, began: np.ndarray) -> Transitions:
-        """Build the transitions of `rows`; `began` says which slots must be at their first row."""
+    def _transitions(self, rows: Rows) -> Transitions:
+        slots = rows.slots
         _check_contract(rows)
         _check_failed(rows, self._pool)
-        _check_boundaries(rows.is_first, began)
+        _check_turn(slots, self._waiting)
+        self._begins[list(rows.broken)] = True
+        _check_boundaries(slots, rows.is_first, self._begins[slots])
         with np.errstate(over="ignore"):  # becomes infinite, which the check refuses
             reward = np.where(rows.is_first, 0.0, rows.reward).astype(np.float32)
-        _check_finite(rows.obs, reward)
-        cut_off = tuple(int(slot) for slot in np.flatnonzero(rows.is_first & self._open))
+        _check_finite(slots, rows.obs, reward)
+        cut_off = tuple(slots[rows.is_first & self._open[slots]].tolist())
         is_last = rows.terminated | rows.truncated
-        self._open = ~is_last
+        self._slots = slots
+        self._waiting[slots] = False
+        self._open[slots] = ~is_last
+        self._begins[slots] = is_last
         return Transitions(
             slots=rows.slots,
             obs=rows.obs,
-            action=np.where(rows.is_first[:, None], 0.0, self._action).astype(np.float32),
+            action=np.where(rows.is_first[:, None], np.float32(0), self._action[slots]),
             reward=reward,
             is_first=rows.is_first,
             is_last=is_last,
@@ -140,22 +158,31 @@ def _check_failed(rows: Rows, pool: SteppedSlots) -> None:
         )
         raise EnvBudgetSpent(
             f"the environments of slots {list(rows.failed)} failed too often to be restarted: "
-            f"{said}\n{pool.report()}"
+            f"{said}\n{pool.report(rows.failed)}"
         )
 
 
-def _check_boundaries(is_first: np.ndarray, began: np.ndarray) -> None:
-    wrong = np.flatnonzero(is_first != began)
+def _check_turn(slots: np.ndarray, waiting: np.ndarray) -> None:
+    early = slots[~waiting[slots]]
+    if early.size:
+        raise EnvProtocolError(
+            f"the env server sent a row of slot {early[0]} before its last one was answered"
+        )
+
+
+def _check_boundaries(slots: np.ndarray, is_first: np.ndarray, begins: np.ndarray) -> None:
+    wrong = np.flatnonzero(is_first != begins)
     if wrong.size:
-        slot = int(wrong[0])
-        what = "no episode began" if began[slot] else "an episode began while the last one was open"
+        row = wrong[0]
+        slot = slots[row]
+        what = "no episode began" if begins[row] else "an episode began while the last one was open"
         raise EnvProtocolError(f"the env server broke the order of episodes: {what} in slot {slot}")
 
 
-def _check_finite(obs: dict[str, np.ndarray], reward: np.ndarray) -> None:
+def _check_finite(slots: np.ndarray, obs: dict[str, np.ndarray], reward: np.ndarray) -> None:
     for key, values in {**obs, "reward": reward}.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             what = "reward" if values is reward else f"observation {key!r}"
             element = f", element {list(index[1:])}" if index[1:] else ""
-            raise EnvDataError(f"{what} of slot {index[0]}{element} is {values[index]}")
+            raise EnvDataError(f"{what} of slot {slots[index[0]]}{element} is {values[index]}")

@@ -11,6 +11,7 @@ from wmrun.envs.access import OPEN_ACCESS, Access
 from wmrun.envs.channel import open_channel, unary
 
 PROBE_TIMEOUT_S = 2.0
+_CLOSE_TIMEOUT_S = 2.0
 
 
 class Heartbeat:
@@ -36,6 +37,14 @@ class Heartbeat:
             except grpc.RpcError:
                 continue
         return None
+
+    def close_session(self) -> None:
+        """Close the session if the server answers; no other call of it is in the way here."""
+        request = messages.CloseSessionRequest(session_id=self._request.session_id)
+        try:
+            unary(self._channel, "CloseSession")(request, timeout=_CLOSE_TIMEOUT_S)
+        except (grpc.RpcError, ValueError):
+            pass  # The lease ends it. ValueError: the connection was closed before.
 
     def stop(self) -> None:
         self._stopped.set()

@@ -1,49 +1,46 @@
-"""The environments of one role of a run, on one server that is brought back when it is lost."""
+"""The environments of one role of a run, on one server or several that are brought back if lost."""
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from time import sleep
+from typing import TypeVar
 
 import numpy as np
 
 from wmrun.config.schema import EnvConfig
-from wmrun.envs.client import EnvSession
-from wmrun.envs.errors import (
-    EnvBudgetSpent,
-    EnvProtocolError,
-    EnvRequestError,
-    EnvServerLost,
-    EnvStartError,
-    EnvUnreachable,
-)
-from wmrun.envs.request import Role, refused, session_request
-from wmrun.envs.restarts import RestartBudget
-from wmrun.envs.rows import Rows, SlotFailure
-from wmrun.envs.server_log import ServerLog
-from wmrun.envs.spec import EnvSpec
-from wmrun.envs.supervisor import ServerProcess, start_server
+from wmrun.envs.background import in_background
+from wmrun.envs.errors import EnvProtocolError
+from wmrun.envs.member import SERVER_LOST, PoolMember
+from wmrun.envs.placement import placements
+from wmrun.envs.request import Role
+from wmrun.envs.rows import Rows, joined, renumbered
+from wmrun.envs.spec import EnvSpec, common_spec, difference
 
 __all__ = ["SERVER_LOST", "EnvPool", "Role"]
 
-SERVER_LOST = "SERVER_LOST"
-"""`SlotFailure.reason` when all slots went with their server."""
+T = TypeVar("T")
 
-_FIRST_PATIENCE_S = 3.0
-"""A server at an address should be there when a run begins; later it may be restarting."""
-_LOST_GRACE_S = 2.0
+_STRAGGLER_PATIENCE_S = 5.0
+"""How long the servers that have answered wait for one that has not; then they go on without it."""
 
 
 class EnvPool:
-    """`num_envs` slots of `task`, on a server of their own or at `server.address`.
+    """`num_envs` slots of `task`, numbered from 0 over the servers in their order.
 
-    When the server is lost it is started again, or found again, and the session reopened with fresh
-    seeds, within `config.server.restarts`: the caller sees first rows with every slot `broken`. The
-    log of an own server is `log_dir/ROLE.log`. `client_id` names the run, so that one that was
-    killed and resumed takes the place of its own dead session on a server that it does not own.
+    Each call answers exactly the slots of the last rows. Servers step at the same time; the slots
+    of one that is lost, or much slower than the others, are missing from the rows until it is back,
+    while the rest go on. Only when no slot is left does a call wait for the first to return. A lost
+    server is brought back as its `restarts` allow; its slots return as first rows and `broken`.
+
+    Logs of own servers are `log_dir/ROLE.log`, or `ROLE-0.log`, `ROLE-1.log`, … where there are
+    several. `client_id` names the run, so that one that was killed and resumed takes the place of
+    its own dead sessions on servers that it does not own.
     """
 
     def __init__(
@@ -55,19 +52,16 @@ class EnvPool:
         role: Role,
         client_id: str | None = None,
     ) -> None:
+        client_id = client_id or uuid.uuid4().hex
         self._config = config
-        self._seed = seed
-        self._role = role
-        self._client_id = client_id or uuid.uuid4().hex
-        self._log = ServerLog(log_dir / f"{role}.log")
-        restarts = config.server.restarts
-        self._budget = RestartBudget(
-            max_restarts=restarts.max, per_window=restarts.per_window, window_s=restarts.window_s
-        )
-        self._times_opened = 0
-        self._server: ServerProcess | None = None
-        self._session: EnvSession | None = None
+        self._members = [
+            PoolMember(config, place, log_dir=log_dir, seed=seed, role=role, client_id=client_id)
+            for place in placements(config, role)
+        ]
         self._spec: EnvSpec | None = None
+        self._slots = np.arange(config.num_envs)
+        self._begun: list[PoolMember] = []
+        self._away: dict[PoolMember, Future[Rows]] = {}
 
     def __enter__(self) -> EnvPool:
         self.open()
@@ -86,144 +80,145 @@ class EnvPool:
         return self._spec
 
     def open(self) -> EnvSpec:
-        """Start the server if there is none to connect to, open the session, return what it offers.
+        """Start or reach every server, open a session on each, return what they offer in common.
 
-        Raises `EnvStartError` or `EnvUnreachable`; nothing is left running then.
+        Raises `EnvStartError` or `EnvUnreachable`, or `EnvProtocolError` when two servers offer
+        different spaces; nothing is left running then.
         """
         try:
-            return self._start(_FIRST_PATIENCE_S)
-        except EnvServerLost as lost:
-            message = f"{lost}. {self.report()}"
-            self.close()
-            raise EnvStartError(message) from None
+            specs = self._together(PoolMember.open)
+            self._check_equal(specs)
         except BaseException:
             self.close()
             raise
+        self._spec = common_spec(specs)
+        return self._spec
 
     def reset(self, seeds: Sequence[int] = ()) -> Rows:
-        """Begin an episode in every slot; `seeds`, one per slot, start its randomness anew."""
-        return self._surviving(lambda: self._live.reset(seeds))
+        """Begin an episode in every slot; `seeds`, one per slot, start its randomness anew.
+
+        Waits for all servers. Raises `EnvBudgetSpent` when one was lost once too often.
+        """
+        before = [error for rows in self._waited(self._away) for error in rows.errors]
+        self._begun.clear()
+        parts = self._together(
+            lambda member: member.reset(seeds[member.place.slots.start : member.place.slots.stop])
+        )
+        rows = self._arrived(list(zip(self._members, parts, strict=True)))
+        return replace(rows, errors=(*before, *rows.errors)) if before else rows
 
     def step(self, actions: Sequence[np.ndarray]) -> Rows:
-        """Apply one action per slot: an array `[N, ...]` for each leaf of the action space.
+        """Apply one action per slot of the last rows: an array `[n, ...]` for each action leaf.
 
-        Raises `EnvBudgetSpent` when the server was lost once too often.
+        Raises as `reset` does.
         """
-        return self._surviving(lambda: self._live.step(actions))
+        if len(self._members) == 1:
+            (member,) = self._members
+            return self._arrived([(member, member.step(actions, self._slots.tolist()))])
+        self.step_begin(actions)
+        return self.step_end()
 
     def step_begin(self, actions: Sequence[np.ndarray]) -> None:
         """Send the actions of a step and return at once; the next call must be `step_end`."""
-        self._live.step_begin(actions)
+        for member in self._members:
+            first, stop = np.searchsorted(
+                self._slots, (member.place.slots.start, member.place.slots.stop)
+            )
+            if first < stop:
+                slots = self._slots[first:stop] - member.place.slots.start
+                member.step_begin([action[first:stop] for action in actions], slots.tolist())
+                self._begun.append(member)
 
     def step_end(self) -> Rows:
-        """Return the rows of the step begun. Raises as `step` does."""
-        return self._surviving(lambda: self._live.step_end())
+        """Return the rows of the step begun and of slots that came back; raises as `reset` does."""
+        begun, self._begun = self._begun, []
+        if len(self._members) == 1:
+            return self._arrived([(member, member.step_end()) for member in begun])
+        there = []
+        deadline = time.monotonic() + _STRAGGLER_PATIENCE_S
+        for member in begun:
+            if member.answered(max(0.0, deadline - time.monotonic())):
+                there.append((member, member.step_end()))
+            else:
+                self._away[member] = in_background(member.step_end)
+        there += self._returned()
+        while not there:
+            wait(self._away.values(), return_when=FIRST_COMPLETED)
+            there += self._returned()
+        return self._arrived(there)
 
-    def report(self) -> str:
-        """Say how the server stands, with the last lines of its log where it is ours."""
-        if self._server is not None:
-            return self._server.report()
-        if self._config.server.address is not None:
-            return f"The log of the env server at {self._config.server.address} says more."
-        return self._log.excerpt()
+    def report(self, slots: Sequence[int] = ()) -> str:
+        """Say how the servers of `slots`, or all, stand, with the last lines of their logs."""
+        reports = [
+            member.report()
+            for member in self._members
+            if not slots or any(slot in member.place.slots for slot in slots)
+        ]
+        return "\n".join(reports)
+
+    def server_pids(self) -> list[int]:
+        """Return the processes of own servers."""
+        pids = [member.server_pid for member in self._members]
+        return [pid for pid in pids if pid is not None]
 
     def save(self) -> dict[str, int]:
         """Return what a resumed run needs so that no seed is used twice."""
-        return {"times_opened": self._times_opened}
+        return {"times_opened": max(member.times_opened for member in self._members)}
 
     def load(self, state: dict[str, int]) -> None:
         """Go on from what `save` returned; call it before `open`."""
-        self._times_opened = state["times_opened"]
+        for member in self._members:
+            member.times_opened = state["times_opened"]
 
     def close(self) -> None:
-        """Close the session and stop the server if it is ours."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        """Close the sessions and stop own servers, also those that are just being brought back."""
+        for member in self._away:
+            member.cancel()
+        wait(self._away.values())
+        self._away.clear()
+        self._together(PoolMember.close)
 
-    @property
-    def _live(self) -> EnvSession:
-        assert self._session is not None, "EnvPool.open was not called"
-        return self._session
+    def _together(self, call: Callable[[PoolMember], T]) -> list[T]:
+        """Call all members at the same time.
 
-    def _start(self, patience_s: float) -> EnvSpec:
-        """Bring up the session, after the server or waiting `patience_s` for an answer from it.
-
-        What was up when it raises is left for `close`.
+        When one raises the others are cancelled, as the pool cannot be used without it.
         """
-        config = self._config.server
-        address = config.address
-        if address is None:
-            patience_s = config.start_timeout_s
-            self._server = start_server(
-                python=config.python,
-                backend=self._config.backend,
-                log=self._log,
-                timeout_s=config.start_timeout_s,
-            )
-            address = self._server.address
+        if len(self._members) == 1:
+            return [call(self._members[0])]
+        futures = [in_background(partial(call, member)) for member in self._members]
         try:
-            self._session = EnvSession(
-                address,
-                session_request(
-                    self._config, self._client_id, self._seed, self._role, self._times_opened
-                ),
-                connect_timeout_s=patience_s,
-                server_gone=self._server.exited if self._server else None,
-            )
-        except EnvRequestError as refusal:
-            raise refused(self._config, refusal, self.report()) from None
-        except EnvUnreachable as unreachable:
-            if self._server is None:
-                raise
-            raise EnvServerLost(unreachable.message) from None
-        self._times_opened += 1
-        return self._accept(self._session.spec)
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            return [future.result() for future in futures]
+        except BaseException:
+            for member in self._members:
+                member.cancel()
+            wait(futures)
+            raise
 
-    def _accept(self, spec: EnvSpec) -> EnvSpec:
-        if self._spec is not None and self._spec.spec_hash != spec.spec_hash:
-            raise EnvProtocolError(
-                f"{self._config.task} came back with other observation or action spaces than before"
-            )
-        self._spec = spec
-        return spec
-
-    def _surviving(self, call: Callable[[], Rows]) -> Rows:
-        try:
-            return call()
-        except EnvServerLost as lost:
-            return self._revive(lost)
-
-    def _revive(self, lost: EnvServerLost | EnvStartError) -> Rows:
-        """Restart until a reset succeeds or the budget is spent; all slots are broken then."""
-        while True:
-            report = self._bury()
-            failure = f"{lost}. {report}" if isinstance(lost, EnvServerLost) else str(lost)
-            if not self._budget.spend():
-                raise EnvBudgetSpent(
-                    f"the {self._role} environments were lost {self._budget.used + 1} times, "
-                    f"env.server.restarts allows {self._budget}. The last time: {failure}"
+    def _check_equal(self, specs: Sequence[EnvSpec]) -> None:
+        for member, spec in zip(self._members, specs, strict=True):
+            if spec.spec_hash != specs[0].spec_hash:
+                raise EnvProtocolError(
+                    f"{self._members[0].place} and {member.place} offer {self._config.task} with "
+                    f"different spaces: {difference(specs[0], spec)}",
+                    hint="All servers of a run must have the same environment: the same versions "
+                    "and the same options.",
                 )
-            sleep(self._budget.backoff_s)
-            try:
-                self._start(self._config.server.start_timeout_s)
-                rows = self._live.reset()
-            except (EnvServerLost, EnvStartError) as error:
-                lost = error
-                continue
-            slots = tuple(range(self.num_envs))
-            return replace(rows, broken=slots, errors=(SlotFailure(slots, SERVER_LOST, failure),))
 
-    def _bury(self) -> str:
-        """Let go of session and server, and return how the server stood."""
-        report = self.report()
-        if self._session is not None:
-            self._session.abandon()
-            self._session = None
-        if self._server is not None:
-            self._server.stop(_LOST_GRACE_S)
-            self._server = None
-        return report
+    def _returned(self) -> Iterator[tuple[PoolMember, Rows]]:
+        """Yield the rows of members that were away and are there again."""
+        for member in [member for member, rows in self._away.items() if rows.done()]:
+            yield member, self._away.pop(member).result()
+
+    def _waited(self, away: dict[PoolMember, Future[Rows]]) -> Iterator[Rows]:
+        """Yield the rows of every member that is away, once it has some."""
+        for member in list(away):
+            yield away.pop(member).result()
+
+    def _arrived(self, parts: Sequence[tuple[PoolMember, Rows]]) -> Rows:
+        """Return the rows under the pool's slot numbers; they are those to be answered next."""
+        rows = joined([renumbered(rows, member.place.slots.start) for member, rows in parts])
+        self._slots = rows.slots
+        return rows

@@ -8,12 +8,16 @@ import numpy as np
 from wmrun_envserver.wire.status import Reason
 
 from wmrun.config.schema import EnvConfig
-from wmrun.envs.client import SessionRequest
 from wmrun.envs.errors import EnvRequestError, EnvStartError
+from wmrun.envs.opening import SessionRequest
+from wmrun.envs.placement import Placement
 
 Role = Literal["train", "eval", "video", "probe"]
 """What the environments are for; roles share neither servers nor seeds."""
 
+_LEASE_S = 60.0
+_DISTANT_LEASE_S = 120.0
+"""Sessions of servers elsewhere outlast a minute without a network."""
 _COMMON_OPTIONS = (
     "action_repeat",
     "time_limit",
@@ -25,16 +29,17 @@ _COMMON_OPTIONS = (
 
 
 def session_request(
-    config: EnvConfig, client_id: str, seed: int, role: Role, times_opened: int
+    config: EnvConfig, place: Placement, client_id: str, seed: int, role: Role, times_opened: int
 ) -> SessionRequest:
-    """Return what `role` asks for when it has opened `times_opened` sessions before."""
-    server = config.server
+    """Return what `role` asks one server for when it has opened `times_opened` sessions there."""
+    server, slots = place.server, place.slots
     return SessionRequest(
         task=config.task,
-        num_envs=config.num_envs,
-        client_id=f"{client_id}/{role}",
+        num_envs=len(slots),
+        client_id=f"{client_id}/{place.label}",
         options=env_options(config),
-        seeds=slot_seeds(seed, role, times_opened, config.num_envs),
+        seeds=slot_seeds(seed, role, times_opened, slots.stop)[slots.start :],
+        lease_s=_LEASE_S if server.address is None else _DISTANT_LEASE_S,
         open_timeout_s=server.start_timeout_s,
         reset_timeout_s=server.reset_timeout_s,
         step_timeout_s=server.step_timeout_s,

@@ -1,15 +1,12 @@
-"""One batch of observations as the server sent it."""
+"""One batch of observations as servers sent it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-from wmrun_envserver.wire import messages, spaces, tensors
-
-from wmrun.envs.errors import EnvDataError, EnvProtocolError
 
 
 @dataclass(frozen=True)
@@ -52,100 +49,62 @@ class Rows:
     is_first: np.ndarray
     """bool `[n]`: the observation of a reset."""
     broken: tuple[int, ...] = ()
-    """Slots whose environment failed and now begins a new episode."""
+    """Slots whose environment failed and begins a new episode, in this row or a later one."""
     failed: tuple[int, ...] = ()
-    """Slots that failed too often and stay away; their values mean nothing."""
+    """Slots that failed too often and stay away; they have no row."""
     errors: tuple[SlotFailure, ...] = ()
     info: dict[str, InfoColumn] = field(default_factory=dict)
 
 
-def read_rows(
-    message: messages.Rows, obs_space: Mapping[str, spaces.LeafSpace], num_envs: int
-) -> Rows:
-    """Return the rows of a reply.
-
-    Raises `EnvProtocolError` unless there is one of each slot, and `EnvDataError` for a class that
-    its space does not have.
-    """
-    _check_slots(message, num_envs)
-    if len(message.obs) != len(obs_space):
-        raise EnvProtocolError(
-            f"the env server sent {len(message.obs)} observation leaves where its space has "
-            f"{len(obs_space)}"
-        )
-    try:
-        obs = {
-            key: _read_leaf(key, space, tensor, num_envs)
-            for (key, space), tensor in zip(obs_space.items(), message.obs, strict=True)
-        }
-        info = {column.key: _read_column(column) for column in message.info}
-    except ValueError as error:
-        raise EnvProtocolError(f"the env server sent a malformed row: {error}") from error
-    status = list(message.status)
-    failed = _slots_with(status, messages.SLOT_FAILED)
-    if not failed:
-        _check_classes(obs, obs_space)
-    return Rows(
-        slots=np.array(list(message.slot), np.int64),
-        obs=obs,
-        reward=np.array(list(message.reward), np.float64),
-        terminated=np.array(list(message.terminated), np.bool_),
-        truncated=np.array(list(message.truncated), np.bool_),
-        is_first=np.array(list(message.is_first), np.bool_),
-        broken=_slots_with(status, messages.SLOT_RESTARTED),
-        failed=failed,
-        errors=tuple(SlotFailure((e.slot,), e.reason, e.message) for e in message.errors),
-        info=info,
+def renumbered(rows: Rows, first: int) -> Rows:
+    """Return the rows of slots 0, 1, … as those of slots `first`, `first + 1`, …"""
+    if first == 0:
+        return rows
+    return replace(
+        rows,
+        slots=rows.slots + first,
+        broken=_shifted(rows.broken, first),
+        failed=_shifted(rows.failed, first),
+        errors=tuple(replace(e, slots=_shifted(e.slots, first)) for e in rows.errors),
+        info={
+            key: column._replace(slots=column.slots + first) for key, column in rows.info.items()
+        },
     )
 
 
-def _check_slots(message: messages.Rows, num_envs: int) -> None:
-    slots = list(message.slot)
-    if slots != list(range(num_envs)):
-        raise EnvProtocolError(
-            f"the env server sent rows of slots {slots} where one each of 0 to {num_envs - 1}, "
-            "in order, was due"
-        )
-    absent = _slots_with(list(message.status), messages.SLOT_ABSENT)
-    if absent:
-        raise EnvProtocolError(f"slots {list(absent)} are absent: every slot must always be there")
-    for name in ("reward", "terminated", "truncated", "is_first", "status"):
-        if len(getattr(message, name)) != num_envs:
-            raise EnvProtocolError(
-                f"the env server sent {len(getattr(message, name))} values of {name} for "
-                f"{num_envs} rows"
-            )
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of all parts, which have other slots each, as one batch."""
+    parts = sorted(parts, key=_first_slot)
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        slots=np.concatenate([part.slots for part in parts]),
+        obs={key: np.concatenate([part.obs[key] for part in parts]) for key in parts[0].obs},
+        reward=np.concatenate([part.reward for part in parts]),
+        terminated=np.concatenate([part.terminated for part in parts]),
+        truncated=np.concatenate([part.truncated for part in parts]),
+        is_first=np.concatenate([part.is_first for part in parts]),
+        broken=sum((part.broken for part in parts), ()),
+        failed=sum((part.failed for part in parts), ()),
+        errors=sum((part.errors for part in parts), ()),
+        info=_joined_info([part.info for part in parts]),
+    )
 
 
-def _read_leaf(
-    key: str, space: spaces.LeafSpace, tensor: messages.Tensor, num_envs: int
-) -> np.ndarray:
-    array = tensors.decode(tensor)
-    shape = (num_envs, *space.shape)
-    if array.shape != shape or array.dtype != space.dtype:
-        raise EnvProtocolError(
-            f"the env server sent observation {key!r} as {array.dtype} {list(array.shape)}, "
-            f"its space says {space.dtype} {list(shape)}"
-        )
-    return array
+def _joined_info(parts: Sequence[dict[str, InfoColumn]]) -> dict[str, InfoColumn]:
+    columns: dict[str, list[InfoColumn]] = {}
+    for part in parts:
+        for key, column in part.items():
+            columns.setdefault(key, []).append(column)
+    return {
+        key: InfoColumn(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+        for key, found in columns.items()
+    }
 
 
-def _check_classes(
-    obs: Mapping[str, np.ndarray], obs_space: Mapping[str, spaces.LeafSpace]
-) -> None:
-    """Refuse what would index a one-hot vector out of its range."""
-    for key, space in obs_space.items():
-        if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
-            try:
-                spaces.check(spaces.Leaf(key, space), obs[key])
-            except spaces.SpaceError as error:
-                raise EnvDataError(f"an observation is outside its space: {error}") from error
+def _first_slot(rows: Rows) -> int:
+    return int(rows.slots[0]) if len(rows.slots) else -1
 
 
-def _read_column(column: messages.InfoColumn) -> InfoColumn:
-    # With one row per slot, in order, the index of a row is its slot.
-    return InfoColumn(np.array(list(column.rows), np.int64), tensors.decode(column.values))
-
-
-def _slots_with(status: Sequence[int], wanted: int) -> tuple[int, ...]:
-    return tuple(slot for slot, value in enumerate(status) if value == wanted)
+def _shifted(slots: Iterable[int], first: int) -> tuple[int, ...]:
+    return tuple(slot + first for slot in slots)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from wmrun_envserver.wire import messages, spaces
+
+from wmrun.nn.observations import describe_space
 
 BARE_LEAF = "obs"
 """The key of an observation space that is a single leaf and so has no path of its own."""
@@ -28,6 +31,41 @@ class EnvSpec:
     """SHA-256 of both spaces: equal hashes, equal spaces."""
     renderer: str | None
     """What draws the images (egl, osmesa, glfw), where the server says so."""
+
+
+def common_spec(specs: Sequence[EnvSpec]) -> EnvSpec:
+    """Return what holds for the slots of several sessions with equal spaces."""
+    limits = {spec.max_episode_steps for spec in specs}
+    return replace(
+        specs[0],
+        max_episode_steps=None if None in limits else max(limit or 0 for limit in limits),
+        reward_range=(
+            min(spec.reward_range[0] for spec in specs),
+            max(spec.reward_range[1] for spec in specs),
+        ),
+        deterministic=all(spec.deterministic for spec in specs),
+        seeds_per_reset=all(spec.seeds_per_reset for spec in specs),
+    )
+
+
+def difference(one: EnvSpec, other: EnvSpec) -> str:
+    """Say in which space two specs differ first: `observation 'vector' is … and …`."""
+    for key in [*one.obs_space, *(key for key in other.obs_space if key not in one.obs_space)]:
+        found = [
+            describe_space(spec.obs_space[key]) if key in spec.obs_space else "missing"
+            for spec in (one, other)
+        ]
+        if one.obs_space.get(key) != other.obs_space.get(key):
+            return f"observation {key!r} is {_both(found)}"
+    if one.act_space != other.act_space:
+        found = [describe_space(spec.act_space) for spec in (one, other)]
+        return f"the action is {_both(found)}"
+    return "the order of the observations differs"
+
+
+def _both(found: Sequence[str]) -> str:
+    one, other = found
+    return f"{one} in both, with other bounds or roles" if one == other else f"{one} and {other}"
 
 
 def read_spec(reply: messages.OpenSessionReply) -> EnvSpec:

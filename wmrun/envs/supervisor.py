@@ -13,9 +13,11 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from wmrun.envs.errors import EnvStartError
 from wmrun.envs.server_log import ServerLog
@@ -23,6 +25,8 @@ from wmrun.envs.server_log import ServerLog
 STOP_GRACE_S = 12.0
 """Longer than a server takes to give up on an environment that hangs (10 s)."""
 _EXIT_AFTER_EOF_S = 5.0
+_LOOK_UP_S = 0.2
+"""How often a wait looks whether it was cancelled."""
 _SERVER_ERROR = "wmrun-envserver: error: "
 _NO_MODULE = re.compile(r"No module named '?(\w+)")
 
@@ -78,18 +82,30 @@ class ServerProcess:
 
 
 def start_server(
-    *, python: str | None, backend: str, log: ServerLog, timeout_s: float
+    *,
+    python: str | None,
+    backend: str,
+    log: ServerLog,
+    timeout_s: float,
+    workers: int | Literal["auto"] = "auto",
+    sources: Mapping[str, str] = MappingProxyType({}),
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> ServerProcess:
     """Run `PYTHON -m wmrun_envserver serve` and wait until it serves.
 
-    `python` is an interpreter that has `wmrun_envserver`; None is the learner's own. What the
-    server prints goes to `log`. Raises `EnvStartError` with the cause, the log's last lines and the
+    `python` is an interpreter that has `wmrun_envserver`; None is the learner's own. `workers` and
+    `sources` are its `--workers` and `--env`. What the server prints goes to `log`. Gives up soon
+    after `cancelled()` is true. Raises `EnvStartError` with the cause, the log's last lines and the
     remedy; nothing is left running then.
     """
     interpreter = sys.executable if python is None else os.path.expanduser(python)
-    child = _spawn(interpreter, backend, log)
+    arguments = ["--backend", backend]
+    arguments += [] if workers == "auto" else ["--workers", str(workers)]
+    for task, source in sources.items():
+        arguments += ["--env", f"{task}={source}"]
+    child = _spawn(interpreter, arguments, log)
     try:
-        line, timed_out = _read_line(child.ready_fd, timeout_s)
+        line, timed_out = _read_line(child.ready_fd, timeout_s, cancelled)
         ready = _parse_ready(line)
         if timed_out:
             raise _too_slow(backend, log, timeout_s)
@@ -118,7 +134,7 @@ class _Child(NamedTuple):
     ready_fd: int
 
 
-def _spawn(interpreter: str, backend: str, log: ServerLog) -> _Child:
+def _spawn(interpreter: str, arguments: Sequence[str], log: ServerLog) -> _Child:
     """Start the process; both descriptors are then the caller's to close."""
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
         parent_in, parent_out = os.pipe()
@@ -127,7 +143,7 @@ def _spawn(interpreter: str, backend: str, log: ServerLog) -> _Child:
         ready_in, ready_out = os.pipe()
         theirs.callback(os.close, ready_out)
         ours.callback(os.close, ready_in)
-        command = [interpreter, "-m", "wmrun_envserver", "serve", "--backend", backend]
+        command = [interpreter, "-m", "wmrun_envserver", "serve", *arguments]
         command += ["--ready-fd", str(ready_out), "--parent-fd", str(parent_in)]
         output = theirs.enter_context(log.begin(command))
         try:
@@ -150,7 +166,7 @@ def _spawn(interpreter: str, backend: str, log: ServerLog) -> _Child:
     return _Child(process, parent_out, ready_in)
 
 
-def _read_line(fd: int, timeout_s: float) -> tuple[bytes, bool]:
+def _read_line(fd: int, timeout_s: float, cancelled: Callable[[], bool]) -> tuple[bytes, bool]:
     """Read one line, or what comes before end of file, and close `fd`; say whether time ran out."""
     deadline = time.monotonic() + timeout_s
     line = b""
@@ -158,7 +174,10 @@ def _read_line(fd: int, timeout_s: float) -> tuple[bytes, bool]:
     waiter.register(fd, select.POLLIN)
     with open(fd, "rb", buffering=0) as pipe:
         while not line.endswith(b"\n"):
-            if not waiter.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            left_s = max(0.0, deadline - time.monotonic())
+            if not waiter.poll(min(left_s, _LOOK_UP_S) * 1000):
+                if left_s > _LOOK_UP_S and not cancelled():
+                    continue
                 return line, True
             chunk = pipe.read(4096)
             if not chunk:
@@ -198,17 +217,29 @@ def _start_error(
         return EnvStartError(f"{what} said {said!r} in place of its ready line. {log.excerpt()}")
     tail = log.tail()
     missing = _NO_MODULE.search(tail)
-    install = f"{interpreter} -m pip install '{_requirement(backend)}'"
+    install = _install(interpreter, backend)
     if missing and missing[1] == "wmrun_envserver":
         return EnvStartError(
             f"{interpreter} (env.server.python) has no wmrun_envserver",
-            hint=f"Install it there: {install}",
+            hint=f"Install it there: {interpreter} -m pip install '{_requirement(backend)}'",
         )
-    hint = f"For this interpreter: {install}" if missing else None
+    hint = install if missing else None
     own_words = tail.partition(_SERVER_ERROR)[2]
     if own_words:
         return EnvStartError(f"env.backend {backend}: {own_words}", hint=hint)
     return EnvStartError(f"{what} {describe_exit(process.returncode)}. {log.excerpt()}", hint=hint)
+
+
+def _install(interpreter: str, backend: str) -> str:
+    if backend in _OWN_VENV:
+        return _OWN_VENV[backend]
+    return f"For this interpreter: {interpreter} -m pip install '{_requirement(backend)}'"
+
+
+_OWN_VENV = {
+    "unity_mlagents": "mlagents_envs needs a Python of its own: envservers/unity/make_venv.sh "
+    "builds one in .venvs/unity; then set env.server.python: .venvs/unity/bin/python"
+}
 
 
 def _requirement(backend: str) -> str:

@@ -66,7 +66,7 @@ class Evaluator:
         Returns None when `should_stop` became true first.
         """
         slots = min(self._episodes, self._config.run.eval_envs or self._config.env.num_envs)
-        envs = self._open("eval", self._config.env.model_copy(update={"num_envs": slots}))
+        envs = self._open("eval", self._config.env.with_slots(slots))
         image_key = find_image(envs.spec) if video else None
         evaluation = self._play(envs, self._episodes, image_key, should_stop)
         if evaluation is None or not video or image_key is not None:
@@ -76,8 +76,8 @@ class Evaluator:
 
     def _render_episode(self, should_stop: Callable[[], bool]) -> Evaluation | None:
         vector = True if self._config.env.vector is None else self._config.env.vector
-        env = self._config.env.model_copy(
-            update={"num_envs": 1, "image": ImageConfig(size=VIDEO_SIZE), "vector": vector}
+        env = self._config.env.with_slots(1).model_copy(
+            update={"image": ImageConfig(size=VIDEO_SIZE), "vector": vector}
         )
         envs = self._open("video", env)
         return self._play(envs, 1, find_image(envs.spec), should_stop)
@@ -153,7 +153,7 @@ def evaluate_run(
     """
     config = load_config(run.config_file, overrides)
     found = CheckpointStore(run.checkpoints).find(checkpoint)
-    one_slot = config.env.model_copy(update={"num_envs": 1})
+    one_slot = config.env.with_slots(1)
     with open_envs(config, run, role="probe", env=one_slot) as envs:  # only says its spaces
         agent = build_agent(config, envs.spec, choose_device(config.device.name))
     agent.load(found.tensors("agent"))

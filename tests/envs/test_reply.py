@@ -7,7 +7,8 @@ import pytest
 from wmrun_envserver.wire import messages, spaces, tensors
 
 from wmrun.envs.errors import EnvDataError, EnvProtocolError
-from wmrun.envs.rows import SlotFailure, read_rows
+from wmrun.envs.reply import read_rows
+from wmrun.envs.rows import SlotFailure
 
 OBS_SPACE = {
     "image": spaces.Box((2, 2, 3), "uint8", role="IMAGE_HWC"),
@@ -84,8 +85,8 @@ def test_a_class_that_the_space_does_not_have_is_refused(
     with pytest.raises(EnvDataError) as caught:
         read_rows(message, {"obs": space}, 2)
     assert caught.value.message == f"an observation is outside its space: {words}"
-    message.status[0] = messages.SLOT_FAILED  # then the values mean nothing
-    assert read_rows(message, {"obs": space}, 2).failed == (0,)
+    message.status[:] = [messages.SLOT_FAILED] * 2  # then the values mean nothing
+    assert read_rows(message, {"obs": space}, 2).failed == (0, 1)
 
 
 def test_observations_are_views_of_the_message() -> None:

@@ -1,0 +1,262 @@
+"""The slots of one role that one server steps, brought back with their server when it is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from wmrun.config.schema import EnvConfig
+from wmrun.envs.access import Access
+from wmrun.envs.client import EnvSession
+from wmrun.envs.errors import (
+    EnvBudgetSpent,
+    EnvProtocolError,
+    EnvRequestError,
+    EnvServerLost,
+    EnvStartError,
+    EnvUnreachable,
+)
+from wmrun.envs.placement import Placement
+from wmrun.envs.request import Role, refused, session_request
+from wmrun.envs.restarts import RestartBudget
+from wmrun.envs.rows import Rows, SlotFailure
+from wmrun.envs.server_log import ServerLog
+from wmrun.envs.spec import EnvSpec, difference
+from wmrun.envs.supervisor import ServerProcess, start_server
+
+SERVER_LOST = "SERVER_LOST"
+"""`SlotFailure.reason` when all slots went with their server."""
+
+_FIRST_PATIENCE_S = 3.0
+"""A server at an address should be there when a run begins; later it may be restarting."""
+_LOST_GRACE_S = 2.0
+
+
+class PoolMember:
+    """The slots of `place`, numbered from 0, on a server of their own or at its address.
+
+    When the server is lost it is started again, or found again, and the session reopened with fresh
+    seeds, within `place.server.restarts`: the caller sees first rows with every slot `broken`. The
+    log of an own server is `log_dir/LABEL.log`.
+    """
+
+    def __init__(
+        self,
+        config: EnvConfig,
+        place: Placement,
+        *,
+        log_dir: Path,
+        seed: int,
+        role: Role,
+        client_id: str,
+    ) -> None:
+        self.place = place
+        self.times_opened = 0
+        self._config = config
+        self._seed = seed
+        self._role = role
+        self._client_id = client_id
+        self._log = ServerLog(log_dir / f"{place.label}.log")
+        restarts = place.server.restarts
+        self._budget = RestartBudget(
+            max_restarts=restarts.max, per_window=restarts.per_window, window_s=restarts.window_s
+        )
+        self._server: ServerProcess | None = None
+        self._session: EnvSession | None = None
+        self._spec: EnvSpec | None = None
+        self._closing = threading.Event()
+
+    @property
+    def spec(self) -> EnvSpec:
+        assert self._spec is not None, "PoolMember.open was not called"
+        return self._spec
+
+    @property
+    def server_pid(self) -> int | None:
+        """The process of an own server that runs."""
+        return None if self._server is None else self._server.pid
+
+    def open(self) -> EnvSpec:
+        """Start the server if there is none to connect to, open the session, return what it offers.
+
+        Raises `EnvStartError` or `EnvUnreachable`; nothing is left running then.
+        """
+        try:
+            return self._start(_FIRST_PATIENCE_S)
+        except EnvServerLost as lost:
+            message = f"{lost}. {self.report()}"
+            self.close()
+            raise EnvStartError(message) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def reset(self, seeds: Sequence[int] = ()) -> Rows:
+        """Begin an episode in every slot; `seeds`, one per slot, start its randomness anew."""
+        return self._surviving(lambda: self._live.reset(seeds))
+
+    def step(self, actions: Sequence[np.ndarray], slots: Sequence[int]) -> Rows:
+        """Apply one action per slot of `slots`, which the last rows were of.
+
+        Raises `EnvBudgetSpent` when the server was lost once too often.
+        """
+        return self._surviving(lambda: self._live.step(actions, self._named(slots)))
+
+    def step_begin(self, actions: Sequence[np.ndarray], slots: Sequence[int]) -> None:
+        """Send the actions of a step and return at once; the next call must be `step_end`."""
+        self._live.step_begin(actions, self._named(slots))
+
+    def answered(self, within_s: float) -> bool:
+        """Wait up to `within_s` for the reply to the step begun, and say whether it came."""
+        return self._live.answered(within_s)
+
+    def step_end(self) -> Rows:
+        """Return the rows of the step begun. Raises as `step` does."""
+        return self._surviving(lambda: self._live.step_end())
+
+    def report(self) -> str:
+        """Say how the server stands, with the last lines of its log where it is ours."""
+        if self._server is not None:
+            return self._server.report()
+        if self.place.server.address is not None:
+            return f"The log of the env server at {self.place.server.address} says more."
+        return self._log.excerpt()
+
+    def cancel(self) -> None:
+        """Let whatever another thread waits for here end soon; `close` must follow."""
+        self._closing.set()
+        session = self._session
+        if session is not None:
+            session.cancel()
+
+    def close(self) -> None:
+        """Close the session and stop the server if it is ours."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    @property
+    def _live(self) -> EnvSession:
+        assert self._session is not None, "PoolMember.open was not called"
+        return self._session
+
+    def _named(self, slots: Sequence[int]) -> Sequence[int] | None:
+        return None if len(slots) == len(self.place.slots) else slots
+
+    def _start(self, patience_s: float) -> EnvSpec:
+        """Bring up the session, after the server or waiting `patience_s` for an answer from it.
+
+        What was up when it raises is left for `close`.
+        """
+        config = self.place.server
+        address = config.address
+        if address is None:
+            patience_s = config.start_timeout_s
+            self._server = self._start_server()
+            address = self._server.address
+        try:
+            self._session = EnvSession(
+                address,
+                session_request(
+                    self._config,
+                    self.place,
+                    self._client_id,
+                    self._seed,
+                    self._role,
+                    self.times_opened,
+                ),
+                access=Access.load(
+                    token_file=config.token_file,
+                    tls_ca=config.tls_ca,
+                    tls_cert=config.tls_cert,
+                    tls_key=config.tls_key,
+                ),
+                connect_timeout_s=patience_s,
+                server_gone=self._server.exited if self._server else None,
+            )
+            if self._closing.is_set():  # `cancel` may have come before there was a session
+                self._session.cancel()
+            spec = self._session.open()
+        except EnvRequestError as refusal:
+            raise refused(self._config, refusal, self.report()) from None
+        except EnvUnreachable as unreachable:
+            if self._server is None:
+                raise
+            raise EnvServerLost(unreachable.message) from None
+        self.times_opened += 1
+        return self._accept(spec)
+
+    def _start_server(self) -> ServerProcess:
+        config = self.place.server
+        source = self._config.source
+        return start_server(
+            python=config.python,
+            backend=self._config.backend,
+            log=self._log,
+            timeout_s=config.start_timeout_s,
+            workers=config.workers,
+            sources={} if source is None else {self._config.task: source},
+            cancelled=self._closing.is_set,
+        )
+
+    def _accept(self, spec: EnvSpec) -> EnvSpec:
+        if self._spec is not None and self._spec.spec_hash != spec.spec_hash:
+            raise EnvProtocolError(
+                f"{self._config.task} came back with other spaces than before: "
+                f"{difference(self._spec, spec)}"
+            )
+        self._spec = spec
+        return spec
+
+    def _surviving(self, call: Callable[[], Rows]) -> Rows:
+        try:
+            return call()
+        except EnvServerLost as lost:
+            return self._revive(lost)
+
+    def _revive(self, lost: EnvServerLost | EnvStartError | EnvUnreachable) -> Rows:
+        """Restart until a reset succeeds or the budget is spent; all slots are broken then."""
+        while not self._closing.is_set():
+            report = self._bury()
+            failure = f"{lost}. {report}" if isinstance(lost, EnvServerLost) else str(lost)
+            if not self._budget.spend():
+                raise self._spent(failure)
+            self._wait(self._budget.backoff_s)
+            try:
+                self._start(self.place.server.start_timeout_s)
+                rows = self._live.reset()
+            except (EnvServerLost, EnvStartError, EnvUnreachable) as error:
+                lost = error
+                continue
+            slots = tuple(range(len(self.place.slots)))
+            return replace(rows, broken=slots, errors=(SlotFailure(slots, SERVER_LOST, failure),))
+        raise lost
+
+    def _spent(self, failure: str) -> EnvBudgetSpent:
+        key = self.place.key
+        which = "" if key == "env.server" else f" of {self.place}"
+        return EnvBudgetSpent(
+            f"the {self._role} environments{which} were lost {self._budget.used + 1} times, "
+            f"{key}.restarts allows {self._budget}. The last time: {failure}"
+        )
+
+    def _wait(self, seconds: float) -> None:
+        self._closing.wait(seconds)
+
+    def _bury(self) -> str:
+        """Let go of session and server, and return how the server stood."""
+        report = self.report()
+        if self._session is not None:
+            self._session.abandon()
+            self._session = None
+        if self._server is not None:
+            self._server.stop(_LOST_GRACE_S)
+            self._server = None
+        return report

@@ -1,0 +1,38 @@
+"""Which server steps which slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wmrun.config.schema import EnvConfig, ServerConfig
+from wmrun.config.shares import fill_shares
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One server of a role and the slots that it has."""
+
+    key: str
+    """The server's place in the experiment: `env.server` or `env.servers[1]`."""
+    label: str
+    """The role, with the number of the server where there are several: `train`, `train-1`."""
+    server: ServerConfig
+    slots: range
+
+    def __str__(self) -> str:
+        where = self.server.address or self.server.python
+        return f"{self.key} ({where})" if where else self.key
+
+
+def placements(config: EnvConfig, role: str) -> list[Placement]:
+    """Return the servers in order, with consecutive slots; those without any are left out."""
+    if not config.servers:
+        return [Placement("env.server", role, config.server, range(config.num_envs))]
+    shares = fill_shares(config.num_envs, [server.num_envs for server in config.servers])
+    found, first = [], 0
+    for index, (server, share) in enumerate(zip(config.servers, shares, strict=True)):
+        if share:
+            slots = range(first, first + share)
+            found.append(Placement(f"env.servers[{index}]", f"{role}-{index}", server, slots))
+            first += share
+    return found
