@@ -22,6 +22,17 @@ class Limits:
     max_restarts: int = 3
     """Restarts of one slot within `restart_window_s`; one failure more and the slot is given up."""
     restart_window_s: float = 300.0
+    restart_pause_s: float = 0.25
+    """Before the second restart of a slot within the window; twice as long before each one more."""
+    step_timeout_s: float = 60.0
+    """Of one step of one simulator, where the client names none and workers hold the slots."""
+    reset_timeout_s: float = 120.0
+    """Of one reset of one simulator, likewise."""
+    build_timeout_s: float = 120.0
+    """Of building one simulator, the start of its process included."""
+    max_wanted_capabilities: int = 64
+    max_client_characters: int = 256
+    """Of the name and of the id that a client gives itself."""
 
     def lease_s(self, asked_ms: int) -> float:
         """Return the lease granted to who asked for `asked_ms`; 0 asks for the default."""

@@ -5,24 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from wmrun_envserver.backends.base import (
-    Backend,
-    ConfigError,
-    Env,
-    EnvTraits,
-    UnknownEnvError,
-)
+from wmrun_envserver.backends.base import EnvTraits, VectorBackend
+from wmrun_envserver.server import capabilities
 from wmrun_envserver.server.catalogue import Catalogue
+from wmrun_envserver.server.hosts import Host, Spec
 from wmrun_envserver.server.leases import Clock, Lease
 from wmrun_envserver.server.limits import Limits
-from wmrun_envserver.server.refusal import Refused, public_text
+from wmrun_envserver.server.refusal import Refused, refusal_of
+from wmrun_envserver.server.rows import batch_bytes
 from wmrun_envserver.server.session import Session
 from wmrun_envserver.server.sessions import Sessions
+from wmrun_envserver.server.simulators import Plan, local_host
 from wmrun_envserver.server.slots import Slots
-from wmrun_envserver.server.validation import check_open
+from wmrun_envserver.server.validation import check_open, check_traits
 from wmrun_envserver.server.worker import Abandoned, Worker
 from wmrun_envserver.wire import messages, spaces
 from wmrun_envserver.wire.service import PROTOCOL_MINOR
@@ -30,7 +29,24 @@ from wmrun_envserver.wire.status import Reason
 
 _LOG = logging.getLogger(__name__)
 
+_SEED_SCOPES = {
+    "reset": messages.SEED_PER_RESET,
+    "session": messages.SEED_PER_SESSION,
+    "none": messages.SEED_NONE,
+}
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """A request that was checked, and what it comes to."""
+
+    request: messages.OpenSessionRequest
+    traits: EnvTraits
+    plan: Plan
+    num_workers: int
+    capabilities: list[str]
 
 
 class Opener:
@@ -42,6 +58,7 @@ class Opener:
         sessions: Sessions,
         limits: Limits,
         *,
+        workers: int | None,
         instance_id: str,
         clock: Clock,
         debug: bool,
@@ -49,6 +66,7 @@ class Opener:
         self._catalogue = catalogue
         self._sessions = sessions
         self._limits = limits
+        self._workers = workers
         self._instance_id = instance_id
         self._clock = clock
         self._debug = debug
@@ -63,44 +81,63 @@ class Opener:
         Raises `Refused`, or `Abandoned` once `wanted()` is false; nothing is left open then.
         """
         config = check_open(request, self._limits)
-        traits = self._guarded(partial(self._prepare, request.env_id, config))
+        opening = self._guarded(partial(self._prepare, request, config))
         if request.supersede:
             self._sessions.supersede(request.client_id)
         self._sessions.sweep()
         with self._sessions.reserved(request.num_envs):
-            session = self._build(request, partial(self._make, request.env_id, config), wanted)
+            session = self._build(opening, wanted)
             try:
-                reply = self._guarded(partial(self._reply, request, session, traits))
+                reply = self._guarded(partial(self._reply, opening, session))
             except BaseException:
                 session.close()
                 raise
             self._sessions.add(session)
         _LOG.info(
-            "session %s: opened %s, %d slots, for %s",
+            "session %s: opened %s, %d slots in %s, for %r",
             session.label,
             request.env_id,
             request.num_envs,
+            f"{opening.num_workers} processes" if opening.num_workers else "this process",
             request.client_name or "an unnamed client",
         )
         return reply
 
-    def _build(
-        self,
-        request: messages.OpenSessionRequest,
-        make: Callable[[], Env],
-        wanted: Callable[[], bool],
-    ) -> Session:
-        worker = Worker("session")
-        slots = worker.submit(
-            lambda: Slots(
-                make,
-                request.num_envs,
-                seeds=list(request.seeds),
-                limits=self._limits,
-                clock=self._clock,
-                debug=self._debug,
-            )
+    def _prepare(self, request: messages.OpenSessionRequest, config: dict[str, Any]) -> _Opening:
+        with self._building:
+            backend = self._catalogue.backend(request.env_id)
+            traits = backend.prepare(request.env_id, config)
+        check_traits(request, traits)
+        is_vector = isinstance(backend, VectorBackend)
+        per_simulator = (traits.slots_per_simulator or request.num_envs) if is_vector else 1
+        num_workers = self._num_workers(traits, request.num_envs // per_simulator)
+        granted = capabilities.granted(
+            request.want_capabilities,
+            can_render=bool(traits.render_modes),
+            in_workers=num_workers > 0,
         )
+        plan = Plan(
+            env_id=request.env_id,
+            config=config,
+            slots_per_simulator=per_simulator,
+            partial=capabilities.PARTIAL_BATCH in granted,
+            render=bool(request.render_mode),
+            seeds_at_build=is_vector and traits.seed_scope == "session",
+            debug=self._debug,
+        )
+        return _Opening(request, traits, plan, num_workers, granted)
+
+    def _num_workers(self, traits: EnvTraits, num_simulators: int) -> int:
+        if self._catalogue.recipe is None:
+            return 0
+        if self._workers is None:
+            return num_simulators if traits.isolate else 0
+        return min(self._workers, num_simulators)
+
+    def _build(self, opening: _Opening, wanted: Callable[[], bool]) -> Session:
+        request = opening.request
+        worker = Worker("session")
+        slots = worker.submit(partial(self._slots, opening))
         try:
             built = self._guarded(partial(slots.wait, wanted))
             if not wanted():
@@ -109,25 +146,78 @@ class Opener:
             worker.finish(lambda: slots.wait().close())
             raise
         lease = Lease(self._limits.lease_s(request.lease_ms), self._clock)
-        limit = self._limits.max_message_bytes
-        return Session(request.client_id, built, worker, lease, limit)
+        return Session(
+            request.client_id,
+            built,
+            worker,
+            lease,
+            self._limits.max_message_bytes,
+            renders=bool(request.render_mode),
+        )
 
-    def _reply(
-        self, request: messages.OpenSessionRequest, session: Session, traits: EnvTraits
-    ) -> messages.OpenSessionReply:
-        observation_space = session.slots.observation_space
-        action_space = session.slots.action_space
+    def _slots(self, opening: _Opening) -> Slots:
+        request, plan = opening.request, opening.plan
+        spec = Spec(partial(self._check_sizes, request))
+        host = self._host(opening, spec)
+        try:
+            return Slots(
+                host,
+                spec,
+                request.num_envs,
+                autoreset=request.autoreset,
+                partial=plan.partial,
+                seed_scope=opening.traits.seed_scope,
+                seeds=request.seeds,
+                seeds_at_build=plan.seeds_at_build,
+                limits=self._limits,
+                clock=self._clock,
+            )
+        except BaseException:
+            host.close()
+            raise
+
+    def _host(self, opening: _Opening, spec: Spec) -> Host:
+        request, plan = opening.request, opening.plan
+        host = local_host(self._catalogue.backend(plan.env_id), plan, spec, self._building)
+        host.build(range(request.num_envs), request.seeds if plan.seeds_at_build else ())
+        return host
+
+    def _check_sizes(
+        self,
+        request: messages.OpenSessionRequest,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+    ) -> None:
+        rows = request.num_envs * (2 if request.autoreset == messages.SAME_STEP else 1)
+        parts = (
+            ("reply", observation_space, rows),
+            ("action", action_space, request.num_envs),
+        )
+        for name, space, count in parts:
+            size = batch_bytes(spaces.leaves(space), count)
+            if size > self._limits.max_message_bytes:
+                raise Refused(
+                    Reason.TOO_LARGE,
+                    f"one {name} of {request.num_envs} slots needs about {size} bytes; "
+                    f"a message may have {self._limits.max_message_bytes}",
+                    field="num_envs",
+                )
+
+    def _reply(self, opening: _Opening, session: Session) -> messages.OpenSessionReply:
+        request, traits = opening.request, opening.traits
+        spec = session.slots.spec
         return messages.OpenSessionReply(
             session_id=session.id,
             instance_id=self._instance_id,
             protocol_minor=min(request.protocol_minor, PROTOCOL_MINOR),
-            observation_space=spaces.encode_space(observation_space),
-            action_space=spaces.encode_space(action_space),
-            spec_hash=spaces.spec_hash(observation_space, action_space),
+            capabilities=opening.capabilities,
+            observation_space=spaces.encode_space(spec.observation_space),
+            action_space=spaces.encode_space(spec.action_space),
+            spec_hash=spaces.spec_hash(spec.observation_space, spec.action_space),
             num_envs=request.num_envs,
-            autoreset=messages.NEXT_STEP,
+            autoreset=request.autoreset,
             lease_ms=round(session.lease.duration_s * 1000),
-            seed_scope=messages.SEED_PER_RESET,
+            seed_scope=_SEED_SCOPES[traits.seed_scope],
             reward_low=traits.reward_low,
             reward_high=traits.reward_high,
             max_episode_steps=traits.max_episode_steps,
@@ -136,34 +226,13 @@ class Opener:
             renderer=self._catalogue.renderer,
         )
 
-    def _prepare(self, env_id: str, config: dict[str, Any]) -> EnvTraits:
-        with self._building:
-            return self._catalogue.prepare(env_id, config)
-
-    def _make(self, env_id: str, config: dict[str, Any]) -> Env:
-        with self._building:
-            backend = self._catalogue.backend(env_id)
-            assert isinstance(backend, Backend)
-            return backend.make(env_id, config)
-
     def _guarded(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except (Refused, Abandoned):
             raise
-        except UnknownEnvError as error:
-            raise Refused(Reason.ENV_UNKNOWN, _words(error), field="env_id") from error
-        except ConfigError as error:
-            field = error.field or "env_config_json"
-            raise Refused(Reason.BAD_CONFIG, _words(error), field=field) from error
         except (Exception, SystemExit) as error:
-            _LOG.exception("an environment could not be built")
-            text = public_text(error, debug=self._debug)
-            raise Refused(
-                Reason.ENV_FAILED, f"the environment could not be built: {text}"
-            ) from error
-
-
-def _words(error: Exception) -> str:
-    # str() of a LookupError may be the repr of its argument.
-    return str(error.args[0]) if error.args else type(error).__name__
+            refused = refusal_of(error, debug=self._debug)
+            if refused.reason == Reason.ENV_FAILED:
+                _LOG.exception("an environment could not be built")
+            raise refused from error

@@ -6,6 +6,9 @@ import re
 import traceback
 from collections.abc import Iterable
 
+from wmrun_envserver.backends.base import ConfigError, NeedsPartialBatch, UnknownEnvError
+from wmrun_envserver.wire.status import Reason
+
 _ABSOLUTE_PATH = re.compile(r"(?<![\w/.:])(?:/[\w.+@~-]+)+/(?=[\w.+@~-])")
 _MAX_TEXT = 1000
 
@@ -23,6 +26,25 @@ class Refused(Exception):
         self.slots = tuple(slots)
 
 
+def refusal_of(error: BaseException, *, debug: bool) -> Refused:
+    """Return why a session cannot be opened when `error` came of preparing or building its envs."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, UnknownEnvError):
+        return Refused(Reason.ENV_UNKNOWN, _words(error), field="env_id")
+    if isinstance(error, ConfigError):
+        return Refused(Reason.BAD_CONFIG, _words(error), field=error.field or "env_config_json")
+    if isinstance(error, NeedsPartialBatch):
+        return Refused(
+            Reason.UNSUPPORTED,
+            f"{_words(error)}: its slots move at different times; "
+            'open the session with the capability "partial_batch"',
+            field="want_capabilities",
+        )
+    text = public_text(error, debug=debug)
+    return Refused(Reason.ENV_FAILED, f"the environment could not be built: {text}")
+
+
 def public_text(error: BaseException, *, debug: bool) -> str:
     """Return `error` in words fit for the client: no traceback and no directory, unless `debug`."""
     if debug:
@@ -31,3 +53,8 @@ def public_text(error: BaseException, *, debug: bool) -> str:
     message = _ABSOLUTE_PATH.sub("", words).strip()
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+
+
+def _words(error: BaseException) -> str:
+    # str() of a LookupError may be the repr of its argument.
+    return str(error.args[0]) if error.args else type(error).__name__

@@ -1,14 +1,14 @@
-"""The rows of one reply, gathered slot by slot into buffers that are reused from call to call."""
+"""The rows of one reply, gathered into buffers that are reused from call to call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite, prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from wmrun_envserver.backends.base import StepResult
+from wmrun_envserver.backends.base import Batch, StepResult
 from wmrun_envserver.wire import messages, spaces, tensors
 
 _ROW_OVERHEAD_BYTES = 32
@@ -18,19 +18,6 @@ _INFO_TYPES = (bool, int, float, str, np.bool_, np.integer, np.floating)
 
 class EnvContractError(Exception):
     """An environment returned what its own spaces, or the backend contract, do not allow."""
-
-
-class _Row(NamedTuple):
-    """One element of each parallel array of `Rows`, by its name there."""
-
-    slot: int
-    reward: float
-    terminated: bool
-    truncated: bool
-    is_first: bool
-    episode: int
-    step_in_episode: int
-    status: int
 
 
 def batch_bytes(leaves: tuple[spaces.Leaf, ...], num_rows: int) -> int:
@@ -44,10 +31,11 @@ def batch_bytes(leaves: tuple[spaces.Leaf, ...], num_rows: int) -> int:
     return num_rows * (per_row + _ROW_OVERHEAD_BYTES)
 
 
-class RowWriter:
-    """Collects up to `num_rows` rows, then writes them into a message in one go.
+class RowTable:
+    """Up to `num_rows` rows in order of arrival; each is added whole or, when that raises, not.
 
-    A row is either added whole or, when `add` raises, not at all.
+    `slot`, `reward`, `terminated`, `truncated`, `is_first` have one element per row, as soon as it
+    is added; `episode`, `step` and `status` are for whoever counts episodes to extend.
     """
 
     def __init__(self, leaves: tuple[spaces.Leaf, ...], num_rows: int) -> None:
@@ -55,74 +43,121 @@ class RowWriter:
         self._buffers = [np.zeros((num_rows, *shape), dtype) for _, shape, dtype in self._leaves]
         self.begin()
 
+    def __len__(self) -> int:
+        return len(self.slot)
+
     def begin(self) -> None:
         """Forget the rows of the call before."""
-        self._rows: list[_Row] = []
-        self._info: dict[str, tuple[list[int], list[Any]]] = {}
+        self.slot: list[int] = []
+        self.reward: list[float] = []
+        self.terminated: list[bool] = []
+        self.truncated: list[bool] = []
+        self.is_first: list[bool] = []
+        self.episode: list[int] = []
+        self.step: list[int] = []
+        self.status: list[int] = []
+        self._info: dict[str, list[_Chunk]] = {}
         self._errors: list[messages.SlotError] = []
 
-    def add(
-        self,
-        slot: int,
-        result: StepResult,
-        *,
-        episode: int,
-        step: int,
-        status: int = messages.SLOT_OK,
-    ) -> None:
-        """Add what `slot` just returned; step 0 makes a first row, without reward or end flags.
+    def add(self, slot: int, result: StepResult, *, first: bool) -> None:
+        """Add what `slot` just returned; a first row has no reward and no end.
 
-        Raises `EnvContractError` when the observation does not fit the observation space, or the
-        reward is not finite.
+        Raises `EnvContractError` when the observation does not fit the observation space, the
+        reward is not finite, or a value of the info has a type that cannot be sent.
         """
-        first = step == 0
         reward = 0.0 if first else float(result.reward)
         if not isfinite(reward):
             raise EnvContractError(f"the reward is {reward}")
-        self._store(result.obs)
         if result.info:
-            self._note(result.info)
-        self._rows.append(
-            _Row(
-                slot,
-                reward,
-                bool(result.terminated) and not first,
-                bool(result.truncated) and not first,
-                first,
-                episode,
-                step,
-                status,
-            )
-        )
+            _check_info(result.info)
+        row = len(self.slot)
+        self._store(row, result.obs)
+        for key, value in result.info.items():
+            self._info.setdefault(key, []).append(([row], [value]))
+        self.slot.append(slot)
+        self.reward.append(reward)
+        self.terminated.append(not first and bool(result.terminated))
+        self.truncated.append(not first and bool(result.truncated))
+        self.is_first.append(first)
 
-    def add_failed(self, slot: int, *, episode: int) -> None:
-        """Add a row of zeros for a slot that was given up."""
-        row = len(self._rows)
+    def add_batch(self, batch: Batch) -> None:
+        """Add the rows of several slots at once; raises as `add` does."""
+        slots = np.asarray(batch.slots)
+        count = len(slots)
+        first = _flags("is_first", batch.is_first, count)
+        ended = [
+            _flags(name, getattr(batch, name), count) & ~first
+            for name in ("terminated", "truncated")
+        ]
+        reward = _rewards(batch.reward, first)
+        info = {key: _info_chunk(key, *column, count) for key, column in batch.info.items()}
+        start = len(self.slot)
+        self._store_batch(start, count, batch.obs)
+        for key, (rows, values) in info.items():
+            if len(rows):
+                self._info.setdefault(key, []).append(([start + row for row in rows], values))
+        self.slot += slots.tolist()
+        self.reward += reward.tolist()
+        self.terminated += ended[0].tolist()
+        self.truncated += ended[1].tolist()
+        self.is_first += first.tolist()
+
+    def add_blank(self, slot: int) -> None:
+        """Add a row of zeros for a slot that has nothing to say."""
+        row = len(self.slot)
         for buffer in self._buffers:
             buffer[row] = "" if buffer.dtype == tensors.TEXT else 0
-        self._rows.append(_Row(slot, 0.0, False, False, False, episode, 0, messages.SLOT_FAILED))
+        self.slot.append(slot)
+        self.reward.append(0.0)
+        self.terminated.append(False)
+        self.truncated.append(False)
+        self.is_first.append(False)
 
     def add_error(self, slot: int, reason: str, message: str) -> None:
         """Say what happened to `slot`."""
         self._errors.append(messages.SlotError(slot=slot, reason=reason, message=message))
 
-    def write(self, rows: messages.Rows) -> None:
-        """Put everything added since `begin` into the empty message `rows`."""
-        for name, column in zip(_Row._fields, zip(*self._rows, strict=True), strict=True):
-            getattr(rows, name).extend(column)
-        count = len(self._rows)
-        rows.obs.extend([tensors.encode(buffer[:count]) for buffer in self._buffers])
-        for key, (indices, values) in self._info.items():
-            rows.info.add(key=key, rows=indices, values=tensors.encode(_column(values)))
+    def cut(self, num_rows: int) -> None:
+        """Forget all rows but the first `num_rows`; none of the rest may have been counted yet."""
+        for column in (self.slot, self.reward, self.terminated, self.truncated, self.is_first):
+            del column[num_rows:]  # type: ignore[attr-defined]
+        for key, chunks in list(self._info.items()):
+            kept = [chunk for chunk in chunks if chunk[0][0] < num_rows]
+            self._info[key] = kept
+            if not kept:
+                del self._info[key]
+
+    def write(self, rows: messages.Rows, order: Sequence[int] | None = None) -> None:
+        """Put everything added since `begin` into the empty message `rows`.
+
+        `order` lists the rows in the order wanted; None: as they arrived.
+        """
+        columns: tuple[tuple[Any, list[Any]], ...] = (
+            (rows.slot, self.slot),
+            (rows.reward, self.reward),
+            (rows.terminated, self.terminated),
+            (rows.truncated, self.truncated),
+            (rows.is_first, self.is_first),
+            (rows.episode, self.episode),
+            (rows.step_in_episode, self.step),
+            (rows.status, self.status),
+        )
+        for target, column in columns:
+            target.extend(column if order is None else [column[row] for row in order])
+        count = len(self.slot)
+        parts = (buffer[:count] if order is None else buffer[order] for buffer in self._buffers)
+        rows.obs.extend([tensors.encode(part) for part in parts])
+        places = None if order is None else {row: place for place, row in enumerate(order)}
+        for key, chunks in self._info.items():
+            indices = [row for chunk_rows, _ in chunks for row in chunk_rows]
+            if places is not None:
+                indices = [places[row] for row in indices]
+            rows.info.add(key=key, rows=indices, values=tensors.encode(_column(chunks)))
         rows.errors.extend(self._errors)
 
-    def _store(self, obs: object) -> None:
-        if not isinstance(obs, list | tuple) or len(obs) != len(self._leaves):
-            raise EnvContractError(
-                f"an observation must be a list of {len(self._leaves)} arrays, one per leaf"
-            )
-        row = len(self._rows)
-        for leaf, buffer, value in zip(self._leaves, self._buffers, obs, strict=True):
+    def _store(self, row: int, obs: object) -> None:
+        self._check_leaves(obs)
+        for leaf, buffer, value in zip(self._leaves, self._buffers, obs, strict=True):  # type: ignore[call-overload]
             path, shape, dtype = leaf
             array = np.asarray(value)
             if dtype == tensors.TEXT:
@@ -130,22 +165,81 @@ class RowWriter:
             elif array.shape == shape and array.dtype == dtype:
                 buffer[row] = array
             else:
-                raise EnvContractError(
-                    f"observation leaf {path!r} must be {dtype}{list(shape)}, "
-                    f"got {array.dtype}{list(array.shape)}"
-                )
+                raise _misfit(path, shape, dtype, array)
 
-    def _note(self, info: Mapping[str, Any]) -> None:
-        for key, value in info.items():
-            if not isinstance(value, _INFO_TYPES):
-                raise EnvContractError(
-                    f"info {key!r} is a {type(value).__name__}: only numbers, bools and strings"
-                )
-        row = len(self._rows)
-        for key, value in info.items():
-            indices, values = self._info.setdefault(key, ([], []))
-            indices.append(row)
-            values.append(value)
+    def _store_batch(self, start: int, count: int, obs: object) -> None:
+        self._check_leaves(obs)
+        for leaf, buffer, value in zip(self._leaves, self._buffers, obs, strict=True):  # type: ignore[call-overload]
+            path, shape, dtype = leaf
+            array = np.asarray(value)
+            if array.shape != (count, *shape):
+                raise _misfit(path, (count, *shape), dtype, array)
+            if dtype == tensors.TEXT:
+                array = np.array([_text(path, np.asarray(text)) for text in array], tensors.TEXT)
+            elif array.dtype != dtype:
+                raise _misfit(path, (count, *shape), dtype, array)
+            buffer[start : start + count] = array
+
+    def _check_leaves(self, obs: object) -> None:
+        if not isinstance(obs, list | tuple) or len(obs) != len(self._leaves):
+            raise EnvContractError(
+                f"an observation must be a list of {len(self._leaves)} arrays, one per leaf"
+            )
+
+
+_Chunk = tuple[list[int], "Sequence[Any] | np.ndarray"]
+
+
+def _check_info(info: Mapping[str, Any]) -> None:
+    for key, value in info.items():
+        if not isinstance(value, _INFO_TYPES):
+            raise EnvContractError(
+                f"info {key!r} is a {type(value).__name__}: only numbers, bools and strings"
+            )
+        if not isinstance(key, str) or not _is_unicode(key):
+            raise EnvContractError(f"info key {key!r} is no text")
+
+
+def _info_chunk(key: str, rows: Sequence[int], values: Sequence[Any], count: int) -> _Chunk:
+    indices = np.asarray(rows).tolist()
+    if len(indices) != len(values) or not all(0 <= row < count for row in indices):
+        raise EnvContractError(
+            f"info {key!r} has {len(values)} values for the rows {indices} of {count}"
+        )
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biuf":
+        return indices, values
+    for value in values:
+        _check_info({key: value})
+    return indices, list(values)
+
+
+def _flags(name: str, values: np.ndarray, count: int) -> np.ndarray:
+    flags = np.asarray(values)
+    if flags.shape != (count,) or flags.dtype != np.bool_:
+        raise EnvContractError(f"{name} must be bool[{count}], got {_described(flags)}")
+    return flags
+
+
+def _rewards(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    reward = np.asarray(values)
+    if reward.shape != first.shape or reward.dtype.kind not in "biuf":
+        raise EnvContractError(f"reward must be float64[{len(first)}], got {_described(reward)}")
+    reward = np.where(first, 0.0, reward)
+    if not np.isfinite(reward).all():
+        raise EnvContractError(f"the reward is {reward[~np.isfinite(reward)][0]}")
+    return reward
+
+
+def _misfit(
+    path: str, shape: tuple[int, ...], dtype: np.dtype, got: np.ndarray
+) -> EnvContractError:
+    return EnvContractError(
+        f"observation leaf {path!r} must be {dtype}{list(shape)}, got {_described(got)}"
+    )
+
+
+def _described(array: np.ndarray) -> str:
+    return f"{array.dtype}{list(array.shape)}"
 
 
 def _text(path: str, array: np.ndarray) -> str:
@@ -163,8 +257,15 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _column(values: list[Any]) -> np.ndarray:
-    """Return `values` as the narrowest of bool, int64, float64 and text that holds them all."""
+def _column(chunks: list[_Chunk]) -> np.ndarray:
+    """Return all values as the narrowest of bool, int64, float64 and text that holds them all."""
+    (_, values), *others = chunks
+    if not others and isinstance(values, np.ndarray) and values.dtype.kind in "bif":
+        return values.astype({"b": np.bool_, "i": np.int64, "f": np.float64}[values.dtype.kind])
+    return _column_of([value for _, chunk in chunks for value in chunk])
+
+
+def _column_of(values: list[Any]) -> np.ndarray:
     if any(isinstance(value, str) for value in values):
         texts = [str(value).encode(errors="replace").decode() for value in values]
         return np.array(texts, tensors.TEXT)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any, NoReturn
 
 import grpc
 
+from wmrun_envserver.server import capabilities
 from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.leases import Clock
 from wmrun_envserver.server.limits import Limits
@@ -16,9 +17,17 @@ from wmrun_envserver.server.opening import Opener
 from wmrun_envserver.server.refusal import Refused, public_text
 from wmrun_envserver.server.session import Mutation, Session
 from wmrun_envserver.server.sessions import Sessions
+from wmrun_envserver.server.streams import Streams
 from wmrun_envserver.server.worker import Abandoned
 from wmrun_envserver.wire import messages
-from wmrun_envserver.wire.service import METHODS, PROTOCOL_MAJOR, PROTOCOL_MINOR, SERVICE, Method
+from wmrun_envserver.wire.service import (
+    METHODS,
+    PROTOCOL_MAJOR,
+    PROTOCOL_MINOR,
+    SERVICE,
+    STREAM_METHODS,
+    Method,
+)
 from wmrun_envserver.wire.status import Reason, abort, error_detail
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +58,17 @@ class EnvService:
         self._instance_id = instance_id
         self._debug = debug
         self._opener = Opener(
-            catalogue, sessions, limits, instance_id=instance_id, clock=clock, debug=debug
+            catalogue,
+            sessions,
+            limits,
+            workers=workers,
+            instance_id=instance_id,
+            clock=clock,
+            debug=debug,
+        )
+        self._streams = Streams(limits.max_sessions)
+        self._capabilities = capabilities.offered(
+            may_use_workers=catalogue.recipe is not None and workers != 0
         )
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -59,16 +78,20 @@ class EnvService:
             "OpenSession": self._open_session,
             "Reset": self._reset,
             "Step": self._step,
+            "Render": self._render,
             "Heartbeat": self._heartbeat,
             "CloseSession": self._close_session,
         }
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                name: grpc.unary_unary_rpc_method_handler(self._guarded(METHODS[name], handler))
-                for name, handler in handlers.items()
-            },
-        )
+        methods = {
+            name: grpc.unary_unary_rpc_method_handler(self._guarded(METHODS[name], handler))
+            for name, handler in handlers.items()
+        }
+        methods["StepStream"] = grpc.stream_stream_rpc_method_handler(self._step_stream)
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def end_streams(self) -> None:
+        """End every open stream after the call that it is in, if any."""
+        self._streams.end()
 
     def _get_server_info(
         self, request: messages.GetServerInfoRequest, context: grpc.ServicerContext
@@ -80,6 +103,7 @@ class EnvService:
             protocol_major=PROTOCOL_MAJOR,
             protocol_minor=PROTOCOL_MINOR,
             instance_id=self._instance_id,
+            capabilities=self._capabilities,
             limits=messages.Limits(
                 max_sessions=limits.max_sessions,
                 max_envs_per_session=limits.max_envs,
@@ -109,6 +133,27 @@ class EnvService:
         return self._mutate(
             session, request.seq, lambda rows: session.slots.step(request, rows), context
         )
+
+    def _step_stream(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext
+    ) -> Iterator[bytes]:
+        step = self._guarded(STREAM_METHODS["StepStream"], self._step)
+        try:
+            with self._streams.opened():
+                while (data := self._streams.next_request(requests, context.cancel)) is not None:
+                    yield step(data, context)
+        except Refused as refused:
+            self._refuse(refused, None, context)
+
+    def _render(self, request: messages.RenderRequest, context: grpc.ServicerContext) -> bytes:
+        session = self._sessions.find(request.session_id)
+        if not session.renders:
+            raise Refused(
+                Reason.BAD_REQUEST,
+                "the session was opened without a render_mode: nothing is drawn",
+                field="render_mode",
+            )
+        return session.render(request, context.is_active).SerializeToString()
 
     def _heartbeat(
         self, request: messages.HeartbeatRequest, context: grpc.ServicerContext

@@ -44,12 +44,21 @@ class Session:
     """
 
     def __init__(
-        self, client_id: str, slots: Slots, worker: Worker, lease: Lease, max_message_bytes: int
+        self,
+        client_id: str,
+        slots: Slots,
+        worker: Worker,
+        lease: Lease,
+        max_message_bytes: int,
+        *,
+        renders: bool = False,
     ) -> None:
         self.id = secrets.token_hex(16)
         self.client_id = client_id
         self.slots = slots
         self.lease = lease
+        self.renders = renders
+        """Whether it was opened with a render mode."""
         self._worker = worker
         self._max_message_bytes = max_message_bytes
         self._lock = threading.Lock()
@@ -94,6 +103,21 @@ class Session:
         """
         call, is_new = self._admit(seq, mutation, admit_new)
         return Outcome(call.task.wait(wanted), not is_new)
+
+    def render(
+        self, request: messages.RenderRequest, wanted: Callable[[], bool]
+    ) -> messages.RenderReply:
+        """Return frames of the slots as they are.
+
+        Raises `Refused`, while a mutating call runs too, or `Abandoned` once `wanted()` is false.
+        """
+        with self._lock:
+            if self._closing is not None:
+                raise Refused(Reason.SESSION_UNKNOWN, "the session was closed")
+            if self._running is not None:
+                raise Refused(Reason.BUSY, f"call {self._running.seq} is running")
+            drawing = self._worker.submit(lambda: self.slots.render(request))
+        return drawing.wait(wanted)
 
     def close(self) -> Task[None]:
         """Take no more calls and close the environments after the running one, if any."""

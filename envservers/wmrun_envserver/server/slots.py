@@ -1,241 +1,362 @@
-"""The environments of one session, stepped one after the other in the thread that built them."""
+"""The slots of one session: who is stepped, who begins an episode, who is replaced."""
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from time import perf_counter_ns
 
 import numpy as np
 
-from wmrun_envserver.backends.base import Env
+from wmrun_envserver.backends.base import NeedsPartialBatch, SeedScope
+from wmrun_envserver.server import ledger as phases
+from wmrun_envserver.server.budget import RestartBudget
+from wmrun_envserver.server.hosts import Failure, Host, Move, Restart, Spec, Until
 from wmrun_envserver.server.leases import Clock
+from wmrun_envserver.server.ledger import Ledger
 from wmrun_envserver.server.limits import Limits
-from wmrun_envserver.server.refusal import Refused, public_text
-from wmrun_envserver.server.rows import EnvContractError, RowWriter, batch_bytes
-from wmrun_envserver.server.validation import ActionCheck, check_reset, check_step_slots
+from wmrun_envserver.server.refusal import Refused, refusal_of
+from wmrun_envserver.server.rendering import draw
+from wmrun_envserver.server.rows import RowTable
+from wmrun_envserver.server.validation import (
+    ActionCheck,
+    check_render,
+    check_reset,
+    check_slots,
+    check_step_slots,
+)
 from wmrun_envserver.wire import messages, spaces
 from wmrun_envserver.wire.status import Reason
 
 _LOG = logging.getLogger(__name__)
 
-# A simulator may call sys.exit(): that costs its slot an episode, not the session its thread.
-_ENV_ERRORS = (Exception, SystemExit)
-
-
-@dataclass
-class _Slot:
-    index: int
-    env: Env | None
-    """None once the slot was given up."""
-    first_seed: int | None = None
-    """From OpenSession, for the first reset alone."""
-    last_seed: int | None = None
-    episode: int = -1
-    step: int = 0
-    ended: bool = False
-    """The next Step resets this slot."""
-    restarts: int = 0
-    failures: deque[float] = field(default_factory=deque)
-    """Times of those within the restart window."""
-    error: str = ""
-    reason: str = ""
-    """Why the last failure was one: the environment failed, or returned what it may not."""
-
 
 class Slots:
-    """Environments with NEXT_STEP autoreset and a restart budget each.
+    """The simulators of a `Host` with an autoreset, and a restart budget per slot.
 
-    An environment that raises, or returns what its spaces do not allow, costs its own slot an
-    episode: it is rebuilt and reset, and its row says SLOT_RESTARTED. One that fails too often is
-    given up (SLOT_FAILED) until a Reset finds that its budget allows another attempt. A rebuilt
-    environment is seeded from the slot's last seed, where it had one: a seeded session stays
-    reproducible, and does not run into the same crash again.
+    A simulator that raises, dies, hangs, or returns what its spaces do not allow costs its own
+    slots an episode: it is replaced and reset, and their rows say SLOT_RESTARTED. A slot that fails
+    too often is given up (SLOT_FAILED) until a Reset finds that its budget allows another attempt.
+    A replaced simulator is seeded from the last seeds of its slots, where they had one: a seeded
+    session stays reproducible, and does not run into the same crash again.
+
+    With `partial`, a Step names slots that await an answer, and its reply has the rows that are
+    there; restarts go on in the background where the host can do that.
     """
 
     def __init__(
         self,
-        make: Callable[[], Env],
+        host: Host,
+        spec: Spec,
         num_envs: int,
         *,
+        autoreset: messages.Autoreset = messages.NEXT_STEP,
+        partial: bool = False,
+        seed_scope: SeedScope = "reset",
         seeds: Sequence[int] = (),
+        seeds_at_build: bool = False,
         limits: Limits,
         clock: Clock,
-        debug: bool = False,
     ) -> None:
-        """Build the environments; raises what `make` raises, or `Refused`, with none left open."""
-        self._make = make
+        """Take over a host whose simulators are built.
+
+        `seeds` are for the first resets unless, with `seeds_at_build`, they were used before.
+        """
+        self.spec = spec
+        self._host = host
+        self._num_envs = num_envs
+        self._autoreset = autoreset
+        self._partial = partial
+        self._in_background = partial and host.in_background
+        self._seed_scope = seed_scope
+        self._seeds_at_build = seeds_at_build
         self._limits = limits
-        self._clock = clock
-        self._debug = debug
-        self._slots: list[_Slot] = []
-        first = make()
-        self._slots.append(_Slot(0, first, seeds[0] if seeds else None))
-        self.observation_space = first.observation_space
-        self.action_space = first.action_space
-        try:
-            self._check_size(num_envs)
-            for index in range(1, num_envs):
-                seed = seeds[index] if seeds else None
-                self._slots.append(_Slot(index, self._build(), seed))
-            self._writer = RowWriter(spaces.leaves(self.observation_space), num_envs)
-            self._check_actions = ActionCheck(self.action_space)
-        except BaseException:
-            self.close()
-            raise
+        self._ledger = Ledger(num_envs)
+        self._budget = RestartBudget(num_envs, limits, clock)
+        self._first_seed: list[int | None] = list(seeds) or [None] * num_envs
+        self._last_seed: list[int | None] = list(seeds) or [None] * num_envs
+        self._restarts = [0] * num_envs
+        self._given_up: list[int] = []
+        self._table = RowTable(spaces.leaves(spec.observation_space), 2 * num_envs)
+        self._check_actions = ActionCheck(spec.action_space)
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return self._num_envs
 
     def reset(self, request: messages.ResetRequest, rows: messages.Rows) -> int:
         """Reset the slots named, write a row for each, and return the nanoseconds spent on it.
 
         Raises `Refused` before any environment is touched.
         """
-        indices, seeds = check_reset(request, len(self))
+        named, seeds = check_reset(request, len(self))
+        if seeds and self._seed_scope != "reset":
+            raise Refused(
+                Reason.SEED_SCOPE,
+                "this environment takes no seeds at a reset: "
+                + ("give them to OpenSession" if self._seed_scope == "session" else "it has none"),
+                field="seeds",
+            )
         started = perf_counter_ns()
-        self._writer.begin()
-        for row, index in enumerate(indices):
-            self._reset(self._slots[index], seeds[row] if seeds else None)
-        self._writer.write(rows)
+        self._table.begin()
+        self._given_up.clear()
+        self._bring_back(named)
+        there = self._ledger.among(
+            named, phases.FRESH, phases.RUNNING, phases.ENDED, phases.STALE, phases.AWAY
+        )
+        self._recover(self._begin(there, dict(zip(named, seeds, strict=False))), named, named)
+        missing = set(named).difference(self._table.slot)
+        failed = self._ledger.among(sorted(missing), phases.FAILED)
+        self._ledger.add_blanks(self._table, failed, messages.SLOT_FAILED)
+        absent = sorted(missing.difference(failed))
+        self._ledger.phase[absent] = phases.AWAY
+        self._ledger.awaits[absent] = False
+        self._ledger.add_blanks(self._table, absent, messages.SLOT_ABSENT)
+        self._write(named, rows)
         return perf_counter_ns() - started
 
     def step(self, request: messages.StepRequest, rows: messages.Rows) -> int:
-        """Step every slot once, write a row for each, and return the nanoseconds spent on it.
+        """Step the slots named, write the rows that are there, and return the nanoseconds spent.
 
-        A slot whose last row ended an episode ignores its action and begins the next episode.
-        Raises `Refused` before any environment is touched.
+        A slot whose last row ended an episode ignores its action and begins the next one. Raises
+        `Refused` before any environment is touched.
         """
-        indices = check_step_slots(request.slots, len(self))
-        slots = [self._slots[index] for index in indices]
-        unready = [slot.index for slot in slots if slot.episode < 0 and slot.env is not None]
-        if unready:
-            raise Refused(
-                Reason.NOT_RESET, f"Step before the first Reset of slots {unready}", slots=unready
-            )
-        ignored = [row for row, slot in enumerate(slots) if slot.ended or slot.env is None]
-        actions = self._check_actions(request.action, len(slots), ignored)
+        named = self._named(request)
+        running = self._ledger.phase[named] == phases.RUNNING
+        ignored = [] if running.all() else np.flatnonzero(~running).tolist()
+        action = self._check_actions(request.action, len(named), ignored)
         started = perf_counter_ns()
-        self._writer.begin()
-        for row, slot in enumerate(slots):
-            self._step(slot, [leaf[row, ...] for leaf in actions])
-        self._writer.write(rows)
+        self._table.begin()
+        self._given_up.clear()
+        self._ledger.awaits[named] = False
+        if ignored:
+            stepped = [slot for slot, runs in zip(named, running.tolist(), strict=True) if runs]
+            action = [leaf[running] for leaf in action]
+        else:
+            stepped = named
+        self._advance(named, stepped, action, len(ignored) > 0)
+        self._write(named, rows)
         return perf_counter_ns() - started
 
+    def render(self, request: messages.RenderRequest) -> messages.RenderReply:
+        """Return a frame of every slot named; raises `Refused`, and changes nothing."""
+        slots = check_render(request, len(self))
+        absent = self._ledger.among(
+            slots, phases.FRESH, phases.STALE, phases.AWAY, phases.DOWN, phases.FAILED
+        )
+        if absent:
+            raise Refused(
+                Reason.NOT_RESET,
+                f"the slots {absent} have no frame: they are in no episode",
+                field="slots",
+                slots=absent,
+            )
+        return draw(self._host, slots, request.max_width, self._limits.max_message_bytes)
+
     def close(self) -> None:
-        """Close every environment; one that raises is logged."""
-        for slot in self._slots:
-            self._discard(slot)
+        """Close every simulator; one that raises is logged."""
+        self._host.close()
 
-    def _reset(self, slot: _Slot, seed: int | None) -> None:
-        try:
-            if slot.env is not None:
-                self._begin_episode(slot, slot.first_seed if seed is None else seed)
-            elif self._has_budget(slot):
-                self._restart(slot, seed)
+    def _named(self, request: messages.StepRequest) -> list[int]:
+        if not self._partial:
+            named = check_step_slots(request.slots, len(self))
+            self._refuse_if("Step before the first Reset of", named, phases.FRESH)
+        else:
+            named = check_slots(request.slots, len(self))
+            failed = self._ledger.phase[named] == phases.FAILED
+            silent = np.array(named)[~(self._ledger.awaits[named] | failed)].tolist()
+            if silent:
+                raise Refused(
+                    Reason.NOT_RESET,
+                    f"the slots {silent} await no action: a Step answers slots by the rows that "
+                    "came of them, each row once",
+                    field="slots",
+                    slots=silent,
+                )
+        if self._autoreset == messages.DISABLED:
+            self._refuse_if(
+                "the episode is over (autoreset is DISABLED): Reset", named, phases.ENDED
+            )
+        return named
+
+    def _refuse_if(self, what: str, named: list[int], phase: int) -> None:
+        slots = self._ledger.among(named, phase)
+        if slots:
+            raise Refused(Reason.NOT_RESET, f"{what} the slots {slots}", field="slots", slots=slots)
+
+    def _advance(
+        self, named: list[int], stepped: list[int], action: list[np.ndarray], others: bool
+    ) -> None:
+        ledger, table = self._ledger, self._table
+        begun: list[int] = []
+        if self._partial:
+            begun = ledger.among(named, phases.ENDED)
+            begun += ledger.among(range(len(self)), phases.STALE)
+        elif others:
+            begun = ledger.among(named, phases.ENDED, phases.STALE)
+        failures = self._move(Move(stepped, action, begun, [self._seed(slot) for slot in begun]))
+        if self._partial:
+            ledger.phase[ledger.among(begun, phases.ENDED, phases.STALE)] = phases.AWAY
+            self._settle(failures, named)
+        elif failures:
+            self._recover(failures, named, named)
+        if self._autoreset == messages.SAME_STEP:
+            ended = ledger.among(sorted(set(table.slot)), phases.ENDED)
+            failures = self._begin(ended)
+            if self._partial:
+                ledger.phase[ledger.among(ended, phases.ENDED)] = phases.AWAY
+                self._settle(failures, named)
             else:
-                self._add_failed(slot)
-        except _ENV_ERRORS as error:
-            self._recover(slot, error)
+                self._recover(failures, named, named)
+        if others or self._given_up:
+            told = named if not self._partial else sorted({*named, *self._given_up})
+            failed = ledger.among(told, phases.FAILED)
+            ledger.add_blanks(table, failed, messages.SLOT_FAILED)
 
-    def _step(self, slot: _Slot, action: list[np.ndarray]) -> None:
-        if slot.env is None:
-            self._add_failed(slot)
-            return
+    def _begin(self, slots: list[int], seeds: dict[int, int] | None = None) -> list[Failure]:
+        """Begin an episode in `slots`."""
+        if not slots:
+            return []
+        chosen = [self._seed(slot, (seeds or {}).get(slot)) for slot in slots]
+        return self._move(Move([], self.spec.no_action, slots, chosen))
+
+    def _move(self, move: Move) -> list[Failure]:
+        start = len(self._table)
         try:
-            if slot.ended:
-                self._begin_episode(slot, None)
-                return
-            result = slot.env.step(action)
-            slot.step += 1
-            self._writer.add(slot.index, result, episode=slot.episode, step=slot.step)
-            slot.ended = bool(result.terminated or result.truncated)
-        except _ENV_ERRORS as error:
-            self._recover(slot, error)
+            failures = self._host.advance(move, self._table)
+        except NeedsPartialBatch as error:
+            raise refusal_of(error, debug=False) from error
+        self._ledger.count(self._table, start)
+        return failures
 
-    def _begin_episode(self, slot: _Slot, seed: int | None, status: int = messages.SLOT_OK) -> None:
-        assert slot.env is not None
-        slot.first_seed = None
-        if seed is not None:
-            slot.last_seed = seed
-        result = slot.env.reset(seed)
-        self._writer.add(slot.index, result, episode=slot.episode + 1, step=0, status=status)
-        slot.episode += 1
-        slot.step = 0
-        slot.ended = False
+    def _settle(self, failures: list[Failure], named: list[int]) -> None:
+        """See to it that there is a row, unless slots are there that the client may answer."""
+        if not self._in_background:
+            self._recover(failures, named, range(len(self)))
+        else:
+            self._restart(failures)
+            self._collect("now")
+            while not self._table.slot and not self._given_up and self._is_anyone(phases.DOWN):
+                self._collect("any")
+        if not self._table.slot and not self._given_up and not self._ledger.awaits.any():
+            self._recover(self._stuck(), named, range(len(self)))
 
-    def _recover(self, slot: _Slot, error: BaseException) -> None:
-        self._note_failure(slot, error)
-        while self._has_budget(slot):
-            try:
-                self._restart(slot, None)
-                return
-            except _ENV_ERRORS as again:
-                self._note_failure(slot, again)
-        self._discard(slot)
-        self._add_failed(slot)
+    def _collect(self, until: Until) -> None:
+        start = len(self._table)
+        rebuilt, failures = self._host.collect(self._table, until)
+        self._ledger.count(self._table, start)
+        self._ledger.note_rebuilt(rebuilt)
+        self._restart(failures)
 
-    def _note_failure(self, slot: _Slot, error: BaseException) -> None:
-        slot.failures.append(self._clock())
-        slot.error = public_text(error, debug=self._debug)
-        broke = isinstance(error, EnvContractError)
-        slot.reason = Reason.ENV_CONTRACT if broke else Reason.ENV_FAILED
+    def _recover(
+        self, failures: list[Failure], named: Sequence[int], wanted: Sequence[int]
+    ) -> None:
+        """Replace simulators until all are there or given up.
+
+        Those of the slots `wanted` that are `named`, or were in an episode, begin the next one.
+        """
+        while failures:
+            self._restart(failures)
+            start = len(self._table)
+            rebuilt, failures = self._host.collect(self._table, "all")
+            self._ledger.count(self._table, start)
+            self._ledger.note_rebuilt(rebuilt)
+            again = self._ledger.among(rebuilt, phases.FRESH, phases.STALE)
+            failures = failures + self._begin(
+                [slot for slot in again if slot in wanted and self._may_begin(slot, named)]
+            )
+
+    def _bring_back(self, named: list[int]) -> None:
+        """Wait for the simulators that are being replaced, and retry those that were given up."""
+        failed = self._ledger.among(named, phases.FAILED)
+        groups = {self._host.mates(slot) for slot in failed}
+        for group in sorted(groups):
+            if all(self._budget.allows(slot) for slot in group):
+                self._ledger.phase[list(group)] = phases.DOWN
+                self._ledger.lost[list(group)] = True
+                self._replace(group, 0.0)
+        failures: list[Failure] = []
+        while failures or self._is_anyone(phases.DOWN):
+            self._restart(failures)
+            rebuilt, failures = self._host.collect(self._table, "all")
+            self._ledger.note_rebuilt(rebuilt)
+            # What their resets brought is not for this reply: they begin again in the next Step.
+            self._table.begin()
+
+    def _restart(self, failures: Iterable[Failure]) -> None:
+        for failure in failures:
+            for slot in failure.slots:
+                self._note_failure(slot, failure)
+            kept = [slot for slot in failure.slots if self._has_budget(slot)]
+            lost = [slot for slot in failure.slots if slot not in kept]
+            if lost:
+                self._ledger.phase[lost] = phases.FAILED
+                self._host.discard(lost)
+                self._given_up += lost
+            if kept:
+                self._replace(kept, self._budget.delay_s(kept))
+
+    def _replace(self, slots: Sequence[int], delay_s: float) -> None:
+        for slot in slots:
+            self._restarts[slot] += 1
+        seeds = {slot: self._derived_seed(slot) for slot in slots}
+        reset = [slot for slot in slots if self._in_background and self._ledger.episode[slot] >= 0]
+        known = {slot: seed for slot, seed in seeds.items() if seed is not None}
+        self._host.restart(Restart(tuple(slots), tuple(reset), known, delay_s))
+
+    def _note_failure(self, slot: int, failure: Failure) -> None:
+        self._ledger.note_loss(slot, failure.reason, failure.message)
         _LOG.error(
-            "slot %d failed in episode %d after step %d (failure %d in %.0f s)",
-            slot.index,
-            slot.episode,
-            slot.step,
-            len(slot.failures),
+            "slot %d failed in episode %d after step %d (failure %d in %.0f s): %s",
+            slot,
+            self._ledger.episode[slot],
+            self._ledger.step[slot],
+            self._budget.note(slot),
             self._limits.restart_window_s,
-            exc_info=error,
+            failure.message.splitlines()[-1] if failure.message else failure.reason,
         )
 
-    def _has_budget(self, slot: _Slot) -> bool:
-        horizon = self._clock() - self._limits.restart_window_s
-        while slot.failures and slot.failures[0] <= horizon:
-            slot.failures.popleft()
-        return len(slot.failures) <= self._limits.max_restarts
+    def _stuck(self) -> list[Failure]:
+        silent = self._ledger.among(range(len(self)), phases.RUNNING, phases.AWAY)
+        groups = sorted({self._host.mates(slot) for slot in silent})
+        message = "the simulator returned no row although every slot was answered"
+        return [Failure(group, Reason.ENV_CONTRACT, message) for group in groups]
 
-    def _restart(self, slot: _Slot, seed: int | None) -> None:
-        self._discard(slot)
-        slot.env = self._build()
-        slot.restarts += 1
-        if seed is None and slot.last_seed is not None:
-            entropy = np.random.SeedSequence([slot.last_seed, slot.restarts])
-            seed = int(entropy.generate_state(1)[0])
-        self._begin_episode(slot, seed, messages.SLOT_RESTARTED)
-        self._writer.add_error(slot.index, slot.reason, slot.error)
+    def _seed(self, slot: int, asked: int | None = None) -> int | None:
+        """Return the seed of the next reset of `slot`."""
+        if self._seeds_at_build:
+            return None
+        first, self._first_seed[slot] = self._first_seed[slot], None
+        if asked is None and self._ledger.lost[slot]:
+            return self._derived_seed(slot)
+        seed = first if asked is None else asked
+        if seed is not None:
+            self._last_seed[slot] = seed
+        return seed
 
-    def _add_failed(self, slot: _Slot) -> None:
-        self._writer.add_failed(slot.index, episode=max(slot.episode, 0))
-        self._writer.add_error(slot.index, slot.reason, slot.error)
+    def _derived_seed(self, slot: int) -> int | None:
+        last = self._last_seed[slot]
+        if last is None:
+            return None
+        entropy = np.random.SeedSequence([last, self._restarts[slot]])
+        return int(entropy.generate_state(1)[0])
 
-    def _build(self) -> Env:
-        env = self._make()
-        got = env.observation_space, env.action_space
-        if got != (self.observation_space, self.action_space):
-            env.close()
-            raise EnvContractError("the slots of one session have different spaces")
-        return env
+    def _has_budget(self, slot: int) -> bool:
+        return all(self._budget.allows(mate) for mate in self._host.mates(slot))
 
-    def _discard(self, slot: _Slot) -> None:
-        env, slot.env = slot.env, None
-        if env is None:
+    def _may_begin(self, slot: int, named: Sequence[int]) -> bool:
+        return slot in named or int(self._ledger.episode[slot]) >= 0
+
+    def _is_anyone(self, phase: int) -> bool:
+        return bool((self._ledger.phase == phase).any())
+
+    def _write(self, named: list[int], rows: messages.Rows) -> None:
+        table = self._table
+        if table.slot == named:
+            table.write(rows)
             return
-        try:
-            env.close()
-        except _ENV_ERRORS:
-            _LOG.exception("closing slot %d failed", slot.index)
-
-    def _check_size(self, num_envs: int) -> None:
-        for name, space in (("reply", self.observation_space), ("action", self.action_space)):
-            size = batch_bytes(spaces.leaves(space), num_envs)
-            if size > self._limits.max_message_bytes:
-                raise Refused(
-                    Reason.TOO_LARGE,
-                    f"one {name} of {num_envs} slots needs about {size} bytes; "
-                    f"a message may have {self._limits.max_message_bytes}",
-                    field="num_envs",
-                )
+        rank = {slot: place for place, slot in enumerate(named)}
+        order = sorted(
+            range(len(table)),
+            key=lambda row: rank.get(table.slot[row], len(self) + table.slot[row]),
+        )
+        table.write(rows, order)

@@ -8,17 +8,24 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from wmrun_envserver.backends.base import EnvTraits
 from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.server.refusal import Refused
 from wmrun_envserver.wire import messages, spaces, tensors
 from wmrun_envserver.wire.status import Reason
 
+_AUTORESETS = (messages.NEXT_STEP, messages.SAME_STEP, messages.DISABLED)
+# What NumPy can index; far below it, a shape costs more to multiply than to refuse.
+_MAX_DIMENSIONS = 32
+
 
 def check_open(request: messages.OpenSessionRequest, limits: Limits) -> dict[str, Any]:
     """Return the env options of `request`; raises `Refused` naming the field that is wrong."""
-    if request.autoreset != messages.NEXT_STEP:
+    if request.autoreset not in _AUTORESETS:
         name = _enum_name(messages.Autoreset, request.autoreset)
-        raise _bad("autoreset", f"autoreset is {name}: this server offers NEXT_STEP only")
+        raise _bad(
+            "autoreset", f"autoreset is {name}: this server offers NEXT_STEP, SAME_STEP, DISABLED"
+        )
     if request.num_envs == 0:
         raise _bad("num_envs", "num_envs is 0: a session has at least one slot")
     if request.num_envs > limits.max_envs:
@@ -28,22 +35,45 @@ def check_open(request: messages.OpenSessionRequest, limits: Limits) -> dict[str
             "(--max-envs)",
             field="num_envs",
         )
+    if len(request.env_id) > limits.max_client_characters:
+        raise Refused(Reason.ENV_UNKNOWN, "no env id is that long", field="env_id")
     if len(request.seeds) not in (0, request.num_envs):
         raise _bad("seeds", f"{len(request.seeds)} seeds for {request.num_envs} slots")
-    if request.render_mode:
+    if len(request.want_capabilities) > limits.max_wanted_capabilities:
         raise _bad(
-            "render_mode", f"render_mode is {request.render_mode!r}: Render is not offered here"
+            "want_capabilities",
+            f"{len(request.want_capabilities)} capabilities wanted: "
+            f"at most {limits.max_wanted_capabilities} are read",
         )
+    for field in ("client_name", "client_id"):
+        if len(getattr(request, field)) > limits.max_client_characters:
+            raise _bad(field, f"{field} has over {limits.max_client_characters} characters")
     if request.supersede and not request.client_id:
         raise _bad("client_id", "supersede needs a client_id")
-    if not request.env_id or ":" in request.env_id:
-        # Gymnasium imports the module named before a ":"; nothing a client sends may do that.
-        raise Refused(
-            Reason.ENV_UNKNOWN,
-            f"env id {request.env_id!r} is refused: ids are not empty and have no ':'",
-            field="env_id",
-        )
     return check_config(request.env_config_json, limits)
+
+
+def check_traits(request: messages.OpenSessionRequest, traits: EnvTraits) -> None:
+    """Raise `Refused` where `request` asks for what an environment of `traits` cannot do."""
+    if request.seeds and traits.seed_scope == "none":
+        raise Refused(
+            Reason.SEED_SCOPE,
+            f"{request.env_id} takes no seeds: nothing it draws can be repeated",
+            field="seeds",
+        )
+    if request.render_mode and request.render_mode not in traits.render_modes:
+        offered = ", ".join(traits.render_modes) or "none"
+        raise _bad(
+            "render_mode",
+            f"render_mode is {request.render_mode[:64]!r}; {request.env_id} offers: {offered}",
+        )
+    size = traits.slots_per_simulator
+    if size is not None and request.num_envs % size:
+        raise _bad(
+            "num_envs",
+            f"num_envs is {request.num_envs}: a simulator of {request.env_id} holds {size} slots, "
+            f"so num_envs must be a multiple of {size}",
+        )
 
 
 def check_config(text: str, limits: Limits) -> dict[str, Any]:
@@ -70,6 +100,8 @@ def check_slots(asked: Sequence[int], num_envs: int) -> list[int]:
     """Return the slots that `asked` names, all of them where it is empty."""
     if not asked:
         return list(range(num_envs))
+    if len(asked) > num_envs:
+        raise _bad_slots(f"{len(asked)} slots are named, the session has {num_envs}")
     slots = list(asked)
     for slot in slots:
         if slot >= num_envs:
@@ -104,6 +136,14 @@ def check_reset(request: messages.ResetRequest, num_envs: int) -> tuple[list[int
     return slots, list(request.seeds)
 
 
+def check_render(request: messages.RenderRequest, num_envs: int) -> list[int]:
+    """Return the slots that are to be drawn."""
+    if request.encoding != messages.RAW:
+        name = _enum_name(messages.Encoding, request.encoding)
+        raise _bad("encoding", f"encoding {name} was not negotiated: frames are RAW here")
+    return check_slots(request.slots, num_envs)
+
+
 class ActionCheck:
     """Turns the action tensors of a Step into arrays, once they are known to fit the space."""
 
@@ -136,6 +176,10 @@ class ActionCheck:
         rows: int,
         ignored: list[int],
     ) -> np.ndarray:
+        if len(tensor.shape) > _MAX_DIMENSIONS:
+            raise _bad_action(
+                leaf.path or "action", f"action: a shape of {len(tensor.shape)} dimensions"
+            )
         try:
             array = np.array(tensors.decode(tensor))
             spaces.check(leaf, array, bounds=False)
@@ -166,8 +210,8 @@ def _bad_action(field: str, message: str) -> Refused:
     return Refused(Reason.BAD_ACTION, message, field=field)
 
 
-def _bad_slots(message: str, slot: int) -> Refused:
-    return Refused(Reason.BAD_REQUEST, message, field="slots", slots=(slot,))
+def _bad_slots(message: str, *slots: int) -> Refused:
+    return Refused(Reason.BAD_REQUEST, message, field="slots", slots=slots)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

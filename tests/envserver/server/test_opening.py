@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import threading
 
-import grpc
 import numpy as np
 import pytest
 from wmrun_envserver.server.limits import Limits
@@ -48,8 +47,12 @@ def test_the_session_speaks_the_lower_minor(connect, theirs, granted):
     assert connect().open(protocol_minor=theirs).protocol_minor == granted
 
 
-def test_capabilities_that_are_not_offered_are_not_granted(connect):
-    assert not connect().open(want_capabilities=["stream", "shm"]).capabilities
+def test_what_is_wanted_and_available_is_granted(connect):
+    client = connect()
+    assert set(client.call("GetServerInfo").capabilities) == {"partial_batch", "render", "stream"}
+    wanted = ["stream", "shm", "step_timeout", "telepathy", "partial_batch"]
+    assert client.open(want_capabilities=wanted).capabilities == ["partial_batch", "stream"]
+    assert not client.open().capabilities
 
 
 @pytest.mark.parametrize(
@@ -61,11 +64,12 @@ def test_capabilities_that_are_not_offered_are_not_granted(connect):
         ({"num_envs": 0}, "INVALID_ARGUMENT", "BAD_REQUEST", "num_envs"),
         ({"num_envs": 257}, "RESOURCE_EXHAUSTED", "TOO_LARGE", "num_envs"),
         ({"autoreset": 0}, "INVALID_ARGUMENT", "BAD_REQUEST", "autoreset"),
-        ({"autoreset": messages.SAME_STEP}, "INVALID_ARGUMENT", "BAD_REQUEST", "autoreset"),
-        ({"autoreset": messages.DISABLED}, "INVALID_ARGUMENT", "BAD_REQUEST", "autoreset"),
         ({"autoreset": 9}, "INVALID_ARGUMENT", "BAD_REQUEST", "autoreset"),
         ({"seeds": [1, 2]}, "INVALID_ARGUMENT", "BAD_REQUEST", "seeds"),
         ({"render_mode": "rgb_array"}, "INVALID_ARGUMENT", "BAD_REQUEST", "render_mode"),
+        ({"want_capabilities": ["x"] * 65}, "INVALID_ARGUMENT", "BAD_REQUEST", "want_capabilities"),
+        ({"client_id": "x" * 257}, "INVALID_ARGUMENT", "BAD_REQUEST", "client_id"),
+        ({"env_id": "x" * 100_000}, "NOT_FOUND", "ENV_UNKNOWN", "env_id"),
         ({"supersede": True}, "INVALID_ARGUMENT", "BAD_REQUEST", "client_id"),
     ],
 )
@@ -176,10 +180,3 @@ def test_a_client_that_leaves_during_the_build_gets_no_session(connect, monkeypa
     eventually(lambda: bool(backend.made))
     assert backend.made[0].closed.wait(10)
     Stepper(client).reset()
-
-
-def test_optional_rpcs_are_unimplemented(connect):
-    client = connect()
-    with pytest.raises(grpc.RpcError) as caught:
-        client.call("Render", session_id="x")
-    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
