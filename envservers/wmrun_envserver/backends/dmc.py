@@ -8,8 +8,9 @@ from typing import Any
 
 from wmrun_envserver.backends.base import Backend, Env, EnvFamily, EnvTraits, UnknownEnvError
 from wmrun_envserver.backends.closest import did_you_mean
-from wmrun_envserver.backends.options import CommonOptions, OptionReader
-from wmrun_envserver.backends.renderer import AUTO, RENDERERS, Renderer
+from wmrun_envserver.backends.options import CommonOptions, ImageOptions, OptionReader
+from wmrun_envserver.backends.renderer import AUTO, Renderer
+from wmrun_envserver.backends.renderer_probe import RENDERERS
 from wmrun_envserver.backends.stack import wrapped
 
 # The suite's design (Tassa et al. 2018, section 2): every task but lqr is truncated after 1000
@@ -17,16 +18,24 @@ from wmrun_envserver.backends.stack import wrapped
 _EPISODE_FRAMES = 1000
 _ENDLESS_DOMAIN = "lqr"
 
+_RENDER_MODES = ("rgb_array",)
+# What dm_control draws by default.
+_FRAME_SIZE = (240, 320)
+
 # It uploads a new terrain to the renderer at every reset, whether anything is drawn or not.
 _ALWAYS_DRAWS = "quadruped-escape"
 
 
 @dataclass(frozen=True)
 class DmcOptions:
-    """`quality: fast` draws without shadows, reflections, skybox and antialiasing."""
+    """`quality: fast` draws without shadows, reflections, skybox and antialiasing.
+
+    `render_device` numbers the EGL devices, which are mostly GPUs; None: the first that works.
+    """
 
     common: CommonOptions
     render_backend: str
+    render_device: int | None
     quality: str
 
     @staticmethod
@@ -35,6 +44,7 @@ class DmcOptions:
         options = DmcOptions(
             common=CommonOptions.read(reader),
             render_backend=reader.choice("render_backend", (AUTO, *RENDERERS)),
+            render_device=reader.integer("render_device", None, low=0),
             quality=reader.choice("quality", ("full", "fast")),
         )
         reader.finish()
@@ -60,22 +70,33 @@ class DmcBackend(Backend):
                 f"dm_control.suite has no task {env_id!r}.{did_you_mean(env_id, tasks)}"
             )
         options = DmcOptions.read(config)
-        if options.common.image is not None or env_id == _ALWAYS_DRAWS:
-            self._renderer.use(options.render_backend)
+        self._choose_renderer(env_id, options, render=False)
         domain, _ = tasks[env_id]
         if domain == _ENDLESS_DOMAIN:
-            return EnvTraits(max_episode_steps=options.common.episode_steps(None))
+            return EnvTraits(
+                max_episode_steps=options.common.episode_steps(None),
+                render_modes=_RENDER_MODES,
+            )
         return EnvTraits(
             max_episode_steps=options.common.episode_steps(_EPISODE_FRAMES),
             reward_low=0.0,
             reward_high=float(options.common.action_repeat),
+            render_modes=_RENDER_MODES,
         )
 
     def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         options = DmcOptions.read(config)
-        domain, task = self._module.TASKS[env_id]
-        env = self._module.DmcEnv(domain, task)
-        if options.common.image is None:
-            return wrapped(env, options.common)
-        view = env.view(options.common.image, fast=options.quality == "fast")
-        return wrapped(env, options.common, view)
+        self._choose_renderer(env_id, options, render)
+        image = options.common.image
+        shown = ImageOptions(_FRAME_SIZE, None if image is None else image.camera)
+        env = self._module.DmcEnv(
+            *self._module.TASKS[env_id],
+            image=image,
+            frame=shown if render else None,
+            fast=options.quality == "fast",
+        )
+        return wrapped(env, options.common, env.draw_image)
+
+    def _choose_renderer(self, env_id: str, options: DmcOptions, render: bool) -> None:
+        if render or options.common.image is not None or env_id == _ALWAYS_DRAWS:
+            self._renderer.use(options.render_backend, options.render_device)

@@ -29,7 +29,19 @@ class DmcEnv(Env):
     An episode terminates where the discount is 0; any other end is truncation.
     """
 
-    def __init__(self, domain: str, task: str) -> None:
+    def __init__(
+        self,
+        domain: str,
+        task: str,
+        *,
+        image: ImageOptions | None = None,
+        frame: ImageOptions | None = None,
+        fast: bool = False,
+    ) -> None:
+        """Build the task, and cameras for what `draw_image` and `render` are to draw.
+
+        Raises `ConfigError` where the task has no such camera.
+        """
         self._domain = domain
         # Fixed, so that lqr, which draws its masses when built, is one system in every slot.
         self._random = np.random.RandomState(0)
@@ -45,6 +57,10 @@ class DmcEnv(Env):
         self._names = tuple(specs)
         action = self._env.action_spec()
         self.action_space = spaces.Box(action.shape, action.dtype, action.minimum, action.maximum)
+        self._set_buffers([view for view in (image, frame) if view is not None], fast)
+        self.draw_image = None if image is None else self._view(image, fast)
+        """Draws the current frame of `image`, uint8 `[H, W, 3]`."""
+        self._draw_frame = None if frame is None else self._view(frame, fast)
 
     def reset(self, seed: int | None) -> StepResult:
         if seed is not None or not self._seeded:
@@ -57,20 +73,25 @@ class DmcEnv(Env):
     def close(self) -> None:
         self._env.close()
 
-    def view(self, image: ImageOptions, *, fast: bool) -> Callable[[], np.ndarray]:
-        """Return a function that draws the current frame, uint8 `[H, W, 3]`.
+    def render(self) -> np.ndarray:
+        assert self._draw_frame is not None, "made without frames"
+        return self._draw_frame()
 
-        Raises `ConfigError` where the task has no such camera.
-        """
+    def _set_buffers(self, views: Sequence[ImageOptions], fast: bool) -> None:
+        # All cameras draw into one buffer, which is made with the first of them.
+        if views:
+            visual = self._env.physics.model.vis
+            visual.global_.offheight = max(view.size[0] for view in views)
+            visual.global_.offwidth = max(view.size[1] for view in views)
+            if fast:
+                visual.quality.offsamples = 0
+
+    def _view(self, image: ImageOptions, fast: bool) -> Callable[[], np.ndarray]:
         physics = self._env.physics
-        visual = physics.model.vis
-        visual.global_.offheight, visual.global_.offwidth = image.size
-        if fast:
-            visual.quality.offsamples = 0
         index = _CAMERAS.get(self._domain, 0) if image.camera is None else image.camera
         camera = mujoco.Camera(physics, *image.size, _camera_index(physics.model, index))
         flags = _FAST_FLAGS if fast else None
-        # The camera draws into one buffer again and again.
+        # The camera draws into one array again and again.
         return lambda: np.array(camera.render(render_flag_overrides=flags))
 
     def _seed(self, seed: int | None) -> None:

@@ -122,6 +122,27 @@ def test_fast_frames_drop_the_sky_and_other_cameras_see_otherwise(backend: DmcBa
     assert np.abs(frames["gray"][..., 0] - luma).max() <= 0.5001
 
 
+def test_frames_for_people_leave_the_observed_ones_as_they_are(backend: DmcBackend) -> None:
+    assert backend.prepare("walker-walk", {}).render_modes == ("rgb_array",)
+    plain = backend.make("walker-walk", {}, render=True)
+    plain.reset(0)
+    assert (plain.render().shape, plain.render().dtype) == ((240, 320, 3), np.uint8)
+    assert plain.render().std() > 10
+    plain.close()
+    config = {"image": {"size": [32, 48], "camera": "back"}, "quality": "fast", "action_repeat": 2}
+    watched = backend.make("walker-walk", config, render=True)
+    alone = prepared(backend, "walker-walk", config)
+    for env in (watched, alone):
+        env.reset(0)
+    for _ in range(3):
+        frame = watched.render()
+        assert np.array_equal(frame, watched.render())
+        np.testing.assert_array_equal(watched.step(ACTION).obs[0], alone.step(ACTION).obs[0])
+        assert not np.array_equal(frame, watched.render())
+    for env in (watched, alone):
+        env.close()
+
+
 def test_the_quadruped_is_seen_by_its_third_camera(backend: DmcBackend) -> None:
     frames = []
     for camera in (None, 2, 0):
@@ -160,6 +181,7 @@ def test_unknown_tasks_are_refused(backend: DmcBackend, env_id: str, message: st
             "image.camera",
             r"no camera 7 here, only: -1 \(free\), 0 \(side\), 1 \(back\)",
         ),
+        ({"render_device": -1}, "render_device", "must be an integer >= 0, got -1"),
         ({"image": {"camera": "top"}}, "image.camera", "no camera 'top' here"),
         ({"kwargs": {}}, "kwargs", "unknown option 'kwargs'"),
     ],
