@@ -17,10 +17,14 @@ from wmrun.errors import EnvError
 
 MAX_MESSAGE_BYTES = 2**30
 """What a server can make us hold. The limit that a session meets first is the server's own."""
+MAX_METADATA_BYTES = 16 * 2**10
 
 _OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A refusal may have 4 KiB of detail; by default gRPC drops some that come near 8 KiB in base64.
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     # The defaults (1 s growing to 120 s) cost 3 s after an outage of 6 s.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),

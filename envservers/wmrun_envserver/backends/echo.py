@@ -24,6 +24,8 @@ from wmrun_envserver.backends.stack import wrapped
 from wmrun_envserver.wire import spaces
 
 ENV_ID = "echo"
+# Twice what fits into a message of the usual limit, for tests of just that.
+_MAX_OBS_SIZE = 2**25
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class EchoOptions:
             common=CommonOptions.read(reader),
             length=reader.integer("length", 10),
             terminate=reader.flag("terminate", True),
-            obs_size=reader.integer("obs_size", 4),
+            obs_size=reader.integer("obs_size", 4, high=_MAX_OBS_SIZE),
             actions=reader.choice("actions", ("box", "discrete")),
             every_space=reader.flag("every_space", False),
             step_ms=reader.integer("step_ms", 0, low=0),

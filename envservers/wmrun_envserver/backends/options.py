@@ -12,6 +12,7 @@ from wmrun_envserver.backends.closest import did_you_mean
 
 T = TypeVar("T")
 MAX_IMAGE_SIDE = 4096
+MAX_INTEGER = 2**31 - 1
 
 
 class OptionReader:
@@ -30,13 +31,17 @@ class OptionReader:
         self._known.append(name)
         return self._config.get(name)
 
-    def integer(self, name: str, default: T, *, low: int = 1) -> int | T:
-        """Return an integer of at least `low`."""
+    def integer(
+        self, name: str, default: T, *, low: int = 1, high: int = MAX_INTEGER
+    ) -> int | T:
+        """Return an integer from `low` to `high`."""
         value = self.get(name)
         if value is None:
             return default
         if not isinstance(value, int) or isinstance(value, bool) or value < low:
             raise self.wrong(name, f"must be an integer >= {low}", value)
+        if value > high:
+            raise self.wrong(name, f"must be an integer <= {high}", value)
         return value
 
     def flag(self, name: str, default: T) -> bool | T:

@@ -138,6 +138,7 @@ def _fitted(detail: messages.ErrorDetail) -> messages.ErrorDetail:
     fitted = messages.ErrorDetail()
     fitted.CopyFrom(detail)
     fitted.field = detail.field[:64]
+    fitted.session_id = detail.session_id[:64]
     del fitted.slots[64:]
     excess = fitted.ByteSize() - MAX_DETAIL_BYTES
     if excess > 0:

@@ -62,6 +62,11 @@ def test_episode_steps_round_up_the_shorter_limit() -> None:
             "option 'action_repeat' must be an integer >= 1, got 0",
         ),
         (
+            {"action_repeat": 2**31},
+            "action_repeat",
+            "option 'action_repeat' must be an integer <= 2147483647, got 2147483648",
+        ),
+        (
             {"action_repeat": True},
             "action_repeat",
             "option 'action_repeat' must be an integer >= 1, got True",

@@ -51,7 +51,11 @@ def test_refusals_carry_code_and_detail(tmp_path: Path) -> None:
 
 def test_long_refusals_are_cut_to_fit_metadata(tmp_path: Path) -> None:
     detail = status.error_detail(
-        Reason.BAD_CONFIG, "é" * 50_000, field="f" * 50_000, slots=range(50_000)
+        Reason.BAD_CONFIG,
+        "é" * 50_000,
+        field="f" * 50_000,
+        session_id="s" * 50_000,
+        slots=range(50_000),
     )
     received = status.detail_of(refusal(tmp_path, detail))
     assert received is not None
