@@ -15,6 +15,7 @@ from wmrun.config.load import load_config
 from wmrun.errors import ExitCode
 
 if TYPE_CHECKING:
+    from wmrun.config.schema import Config, EnvConfig
     from wmrun.diagnose.env_check import EnvCheck
     from wmrun.diagnose.finding import Finding
 
@@ -38,18 +39,18 @@ def check_env_cli(
     their space, frames that show nothing, different episodes under one seed, memory that grows.
     Exits with 7 when there is a finding that --allow does not name.
     """
-    check = check_env(file, overrides or (), steps=steps)
+    config = load_config(file, overrides or ())
+    check = check_env(config, steps=steps)
     wrong = [f for f in check.findings if not f.is_note and f.name not in (allow or ())]
     if as_json:
         print_json({"ok": not wrong, **to_json(check)})
     else:
-        _print(check, wrong)
+        _print(config.env, check, wrong)
     raise typer.Exit(ExitCode.FINDINGS if wrong else ExitCode.OK)
 
 
-def check_env(file: Path, overrides: Sequence[str] = (), *, steps: int = 1000) -> EnvCheck:
-    """Load the experiment and check its environments; logs of its servers are not kept."""
-    config = load_config(file, overrides)
+def check_env(config: Config, *, steps: int = 1000) -> EnvCheck:
+    """Check an experiment's environments; the logs of their servers are not kept."""
     from wmrun.diagnose import env_check
 
     with tempfile.TemporaryDirectory(prefix="wmrun-check-") as logs:
@@ -79,9 +80,12 @@ def to_json(check: EnvCheck) -> dict[str, Any]:
     }
 
 
-def _print(check: EnvCheck, wrong: Sequence[Finding]) -> None:
+def _print(env: EnvConfig, check: EnvCheck, wrong: Sequence[Finding]) -> None:
     spaces = [(f"observation {key}", _describe(leaf)) for key, leaf in check.spec.obs_space.items()]
-    print_table(("", ""), [*spaces, ("action", _describe(check.spec.act_space)), *_facts(check)])
+    print_table(
+        (env.backend, env.task),
+        [*spaces, ("action", _describe(check.spec.act_space)), *_facts(check)],
+    )
     console = results()
     for finding in check.findings:
         known = not finding.is_note and finding not in wrong

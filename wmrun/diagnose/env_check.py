@@ -63,7 +63,7 @@ def check_env(
         play.steps(rows, steps)
         spent = time.perf_counter() - ready
         findings = [*play.findings(), *_unusable(pool.spec)]
-    if not any(finding.name == "env-failed" for finding in findings):
+    if not play.failed:
         say(f"playing {REPEATED_STEPS} steps twice with the same seeds")
         findings += _nondeterminism(config, log_dir, pool.spec)
     return EnvCheck(
@@ -91,6 +91,11 @@ class _Play:
         self._say = say
         self._observations = ObservationWatch(pool.spec.obs_space)
         self._failures: dict[str, str] = {}
+
+    @property
+    def failed(self) -> bool:
+        """Whether any environment had to be restarted."""
+        return bool(self._failures)
 
     def reset(self) -> Rows:
         return self._seen(self._pool.reset(), 0)
