@@ -46,6 +46,7 @@ def test_a_sound_env_has_no_findings_and_its_figures_are_told(tmp_path: Path) ->
     assert check.memory_mib[0] > 10
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(
     ("fault", "name"),
     [
@@ -61,12 +62,14 @@ def test_a_fault_is_named(tmp_path: Path, fault: str, name: str) -> None:
     assert name in wrong(check)
 
 
+@pytest.mark.servers
 def test_a_leak_is_named(tmp_path: Path) -> None:
     options = "{fault: leak, at: 1, times: 0, leak_mb: 2}"
     check = checked(tmp_path, f"{{backend: fault, task: fault, options: {options}}}")
     assert wrong(check) == ["memory-growth"]
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(
     ("flaw", "names"),
     [
