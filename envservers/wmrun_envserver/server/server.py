@@ -92,6 +92,7 @@ class EnvServer:
         finished = [
             task.wait_until(deadline - time.monotonic()) for task in self.sessions.running()
         ]
+        self._service.end_streams()
         stopped = self._grpc.stop(max(0.0, deadline - time.monotonic()))
         closings = self.sessions.close_all()
         closed = [task.wait_until(deadline - time.monotonic()) for task in closings]
