@@ -81,8 +81,13 @@ class Stepper:
     def reset(self, slots: Sequence[int] = (), seeds: Sequence[int] = ()) -> messages.Rows:
         return self._mutate("Reset", slots=slots, seeds=seeds)
 
-    def step(self, gear: int = 1) -> messages.Rows:
-        return self._mutate("Step", action=actions(self.opened.num_envs, gear))
+    def step(self, gear: int = 1, slots: Sequence[int] = ()) -> messages.Rows:
+        num_rows = len(slots) or self.opened.num_envs
+        return self._mutate("Step", slots=slots, action=actions(num_rows, gear))
+
+    def refused(self, name: str, **fields: Any) -> tuple[str, messages.ErrorDetail]:
+        """Return code and detail of the session's next call, which must fail."""
+        return self.client.refused(name, session_id=self.id, seq=self.seq + 1, **fields)
 
     def _mutate(self, name: str, **fields: Any) -> messages.Rows:
         reply = self.client.call(name, session_id=self.id, seq=self.seq + 1, **fields)

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from wmrun_envserver.backends.base import Backend
+from wmrun_envserver.backends.base import AnyBackend
 from wmrun_envserver.server.address import UnixAddress
 from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.limits import Limits
@@ -49,11 +49,15 @@ def serve(socket_dir: Path, clock: ManualClock) -> Iterator[Callable[..., EnvSer
     with ExitStack() as stack:
 
         def start(
-            backend: Backend | None = None, limits: Limits | None = None, debug: bool = False
+            backend: AnyBackend | None = None, limits: Limits | None = None, debug: bool = False
         ) -> EnvServer:
             address = UnixAddress(socket_dir / f"{next(numbers)}.sock")
             server = EnvServer(
-                Catalogue(backend or ScriptedBackend()), address, limits, clock=clock, debug=debug
+                Catalogue(backend or ScriptedBackend()),
+                address,
+                limits or Limits(restart_pause_s=0),
+                clock=clock,
+                debug=debug,
             )
             server.start()
             stack.callback(server.drain, 5.0)

@@ -14,6 +14,7 @@ from wmrun_envserver.backends.base import (
     Env,
     EnvFamily,
     EnvTraits,
+    SeedScope,
     StepResult,
     UnknownEnvError,
 )
@@ -47,6 +48,8 @@ class Script:
     info: dict[int, dict[str, Any]] = field(default_factory=dict)
     gate: threading.Event | None = None
     """Every step waits for it."""
+    frame: np.ndarray | None = None
+    """Drawn by `render`; None: four by eight pixels of the step's number."""
 
 
 class ScriptedEnv(Env):
@@ -92,6 +95,12 @@ class ScriptedEnv(Env):
             info=self.script.info.get(self._step, {}),
         )
 
+    def render(self) -> np.ndarray:
+        self.threads.add(threading.get_ident())
+        if self.script.frame is not None:
+            return self.script.frame
+        return np.full((4, 8, 3), self._step, np.uint8)
+
     def close(self) -> None:
         self.threads.add(threading.get_ident())
         self.closed.set()
@@ -105,8 +114,19 @@ class ScriptedEnv(Env):
 class ScriptedBackend(Backend):
     """Builds the environments of `scripts` in order, then more of the last one."""
 
-    def __init__(self, *scripts: Script | Exception) -> None:
+    def __init__(
+        self,
+        *scripts: Script | Exception,
+        seed_scope: SeedScope = "reset",
+        render_modes: tuple[str, ...] = (),
+    ) -> None:
         self._scripts = scripts or (Script(),)
+        self._traits = EnvTraits(
+            max_episode_steps=100,
+            reward_low=0.0,
+            seed_scope=seed_scope,
+            render_modes=render_modes,
+        )
         self.made: list[ScriptedEnv] = []
 
     def family(self) -> EnvFamily:
@@ -117,7 +137,7 @@ class ScriptedBackend(Backend):
             raise UnknownEnvError(f"unknown env {env_id!r}; did you mean 'scripted'?")
         for key in config:
             raise ConfigError(f"unknown option {key!r}", field=key)
-        return EnvTraits(max_episode_steps=100, reward_low=0.0)
+        return self._traits
 
     def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         script = self._scripts[min(len(self.made), len(self._scripts) - 1)]

@@ -6,6 +6,7 @@ from wmrun_envserver.wire import messages, tensors
 
 from tests.envserver.server.client import Stepper, vectors
 from tests.envserver.server.scripted import Script, ScriptedBackend, actions
+from tests.envserver.server.scripted_vector import ScriptedVectorBackend, VectorScript
 
 
 def _columns(rows: messages.Rows) -> dict[str, list]:
@@ -200,3 +201,85 @@ def test_two_sessions_do_not_touch_each_other(connect):
     assert [vectors(rows)[0, 2] for rows in history[2]] == [1, 2]
     client.call("CloseSession", session_id=one.id)
     assert two.step().is_first == [True]
+
+
+def _both(length: int) -> list:
+    """A backend of one-slot simulators and one of a shared simulator; slot 1 never ends."""
+    return [
+        pytest.param(lambda: ScriptedBackend(Script(length=length), Script()), id="env"),
+        pytest.param(
+            lambda: ScriptedVectorBackend(VectorScript(lengths=(length, 100))), id="vector"
+        ),
+    ]
+
+
+@pytest.mark.parametrize("backend", _both(2))
+def test_next_step_begins_the_next_episode_in_the_step_after_the_last(connect, backend):
+    session = Stepper(connect(backend()), num_envs=2)
+    session.reset()
+    history = [_columns(session.step()) for _ in range(4)]
+    assert [row["slot"] for row in history] == [[0, 1]] * 4
+    assert [row["terminated"][0] for row in history] == [False, True, False, False]
+    assert [row["is_first"][0] for row in history] == [False, False, True, False]
+    assert [row["step_in_episode"] for row in history] == [[1, 1], [2, 2], [0, 3], [1, 4]]
+    assert [row["episode"] for row in history] == [[0, 0], [0, 0], [1, 0], [1, 0]]
+    assert [row["reward"] for row in history] == [[1, 1], [2, 2], [0, 3], [1, 4]]
+
+
+@pytest.mark.parametrize("backend", _both(2))
+def test_same_step_returns_the_last_row_and_then_the_first_of_the_next_episode(connect, backend):
+    session = Stepper(connect(backend()), num_envs=2, autoreset=messages.SAME_STEP)
+    assert session.opened.autoreset == messages.SAME_STEP
+    session.reset()
+    session.step()
+    rows = session.step(gear=3)
+    assert _columns(rows) == {
+        "slot": [0, 0, 1],
+        "reward": [2.0, 0.0, 2.0],
+        "terminated": [True, False, False],
+        "truncated": [False] * 3,
+        "is_first": [False, True, False],
+        "episode": [0, 1, 0],
+        "step_in_episode": [2, 0, 2],
+    }
+    assert vectors(rows).tolist() == [[2, 3, -1], [0, 0, -1], [2, 3, -1]]
+    assert session.step().step_in_episode == [1, 3]
+
+
+@pytest.mark.parametrize("backend", _both(2))
+def test_disabled_refuses_finished_slots_until_they_are_reset(connect, backend):
+    session = Stepper(connect(backend()), num_envs=2, autoreset=messages.DISABLED)
+    session.reset()
+    session.step()
+    assert session.step().terminated == [True, False]
+    code, detail = session.refused("Step", action=actions(2))
+    assert (code, detail.reason) == ("FAILED_PRECONDITION", "NOT_RESET")
+    assert (detail.field, list(detail.slots)) == ("slots", [0])
+
+    rows = session.reset(slots=[0])
+    assert (_columns(rows)["slot"], _columns(rows)["episode"]) == ([0], [1])
+    rows = session.step()
+    assert _columns(rows)["step_in_episode"] == [1, 3]
+    assert _columns(rows)["episode"] == [1, 0]
+
+
+@pytest.mark.parametrize("mode", [messages.NEXT_STEP, messages.DISABLED])
+@pytest.mark.parametrize("backend", _both(1))
+def test_after_an_explicit_reset_the_next_action_is_applied(connect, backend, mode):
+    session = Stepper(connect(backend()), num_envs=2, autoreset=mode)
+    session.reset()
+    session.step()
+    session.reset(slots=[0])
+    rows = session.step(gear=3)
+    assert vectors(rows)[0].tolist() == [1, 3, -1]
+    assert _columns(rows)["episode"] == [1, 0]
+
+
+def test_an_ended_slot_ignores_whatever_its_action_is(connect):
+    session = Stepper(connect(ScriptedVectorBackend(VectorScript(lengths=(1, 9)))), num_envs=2)
+    session.reset()
+    session.step()
+    steer = np.array([[np.nan, 9], [0, 0]], np.float32)
+    action = [tensors.encode(steer), tensors.encode(np.array([77, 1]))]
+    reply = session.client.call("Step", session_id=session.id, seq=3, action=action)
+    assert list(reply.rows.is_first) == [True, False]

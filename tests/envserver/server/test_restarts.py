@@ -55,7 +55,7 @@ def test_debug_sends_the_traceback_to_the_client(connect):
 def test_a_slot_that_fails_too_often_is_given_up_and_the_others_go_on(connect):
     always = Script(step_error=SystemExit(3))
     backend = ScriptedBackend(always, Script(), *[always] * 9)
-    session = Stepper(connect(backend, Limits(max_restarts=3)), num_envs=2)
+    session = Stepper(connect(backend, Limits(max_restarts=3, restart_pause_s=0)), num_envs=2)
     session.reset()
     history = [session.step() for _ in range(6)]
 
