@@ -8,7 +8,8 @@ differs in these points alone; what is said over the wire is the same.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
@@ -38,7 +39,7 @@ class LoopbackCommunicator(Communicator):  # type: ignore[misc]
         self._timeout_s = timeout_s
         self._exchange = _Exchange()
         self._server = grpc.server(
-            ThreadPoolExecutor(max_workers=2, thread_name_prefix="unity"),
+            _DaemonThreads(),
             options=(
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -89,27 +90,35 @@ class _Exchange(UnityToExternalProtoServicer):  # type: ignore[misc]
     def __init__(self) -> None:
         self.requests: SimpleQueue[Any] = SimpleQueue()
         self.replies: SimpleQueue[Any] = SimpleQueue()
-        self._closed = False
 
     def Exchange(self, request: Any, context: Any) -> Any:
         self.requests.put(request)
-        # The interpreter joins this thread before anything that runs at exit could close it.
-        while not self._closed and threading.main_thread().is_alive():
-            try:
-                return self.replies.get(timeout=_POLL_S)
-            except Empty:
-                continue
-        return _stop()
+        return self.replies.get()
 
     def close(self) -> None:
-        self._closed = True
-        self.replies.put(_stop())
+        message = UnityMessageProto()
+        message.header.status = _STOP
+        self.replies.put(message)
 
 
-def _stop() -> Any:
-    message = UnityMessageProto()
-    message.header.status = _STOP
-    return message
+class _DaemonThreads(Executor):
+    """Runs each call in a thread of its own, for which no interpreter waits when it ends.
+
+    It would wait for those of a ThreadPoolExecutor, which wait for a reply, before it comes to what
+    closes the connection at exit.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="unity", daemon=True).start()
+        return future
 
 
 def _bind(server: Any, port: int) -> int:
