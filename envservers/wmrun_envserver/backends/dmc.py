@@ -70,7 +70,8 @@ class DmcBackend(Backend):
                 f"dm_control.suite has no task {env_id!r}.{did_you_mean(env_id, tasks)}"
             )
         options = DmcOptions.read(config)
-        self._choose_renderer(env_id, options, render=False)
+        if options.common.image is not None:
+            self._use_renderer(options)
         domain, _ = tasks[env_id]
         if domain == _ENDLESS_DOMAIN:
             return EnvTraits(
@@ -86,8 +87,9 @@ class DmcBackend(Backend):
 
     def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         options = DmcOptions.read(config)
-        self._choose_renderer(env_id, options, render)
         image = options.common.image
+        if render or image is not None or env_id == _ALWAYS_DRAWS:
+            self._use_renderer(options)
         shown = ImageOptions(_FRAME_SIZE, None if image is None else image.camera)
         env = self._module.DmcEnv(
             *self._module.TASKS[env_id],
@@ -97,6 +99,5 @@ class DmcBackend(Backend):
         )
         return wrapped(env, options.common, env.draw_image)
 
-    def _choose_renderer(self, env_id: str, options: DmcOptions, render: bool) -> None:
-        if render or options.common.image is not None or env_id == _ALWAYS_DRAWS:
-            self._renderer.use(options.render_backend, options.render_device)
+    def _use_renderer(self, options: DmcOptions) -> None:
+        self._renderer.use(options.render_backend, options.render_device)

@@ -50,24 +50,16 @@ class Registered(Maker):
         self._spec = spec
         self.max_episode_steps = spec.max_episode_steps
         self.deterministic = not spec.nondeterministic
-
-    @property
-    def may_render(self) -> bool:  # type: ignore[override]
-        # What is not a class does not tell; what cannot be imported says so when it is made.
-        creator = self._spec.entry_point
-        try:
-            creator = load_env_creator(creator) if isinstance(creator, str) else creator
-        except (ImportError, AttributeError):
-            return False
-        return _may_render(creator)
+        # An entry point is a string mostly: importing every env to list them would take a while.
+        self.may_render = isinstance(spec.entry_point, str) or _may_render(spec.entry_point)
 
     def check(self, kwargs: Mapping[str, Any]) -> None:
         """Accept anything: what the env takes is known once it is made."""
 
     def make(self, kwargs: Mapping[str, Any], *, render: bool) -> gymnasium.Env:
         env_id = self._spec.id
-        chosen = {"render_mode": RENDER_MODE} if render and self.may_render else {}
         try:
+            chosen = {"render_mode": RENDER_MODE} if render and self._renders() else {}
             # The checker warns, at every first step, about what the server settles anyway.
             return gymnasium.make(self._spec, disable_env_checker=True, **kwargs, **chosen)
         except TypeError as error:
@@ -78,6 +70,11 @@ class Registered(Maker):
             raise ConfigError(f"{env_id} cannot be made: {error}") from error
         except ImportError as error:
             raise ConfigError(f"{env_id} cannot be made: {error}.{self._install_hint()}") from error
+
+    def _renders(self) -> bool:
+        # An env that cannot render may not even take a render_mode.
+        creator = self._spec.entry_point
+        return _may_render(load_env_creator(creator) if isinstance(creator, str) else creator)
 
     def _install_hint(self) -> str:
         package, *_ = str(self._spec.entry_point).removeprefix("gymnasium.envs.").split(".")
@@ -214,6 +211,7 @@ def _nothing(
 
 
 def _may_render(creator: Any) -> bool:
+    # What is not a class does not tell.
     modes = getattr(creator, "metadata", {}).get("render_modes")
     return modes is None or RENDER_MODE in modes
 

@@ -143,6 +143,13 @@ def test_frames_for_people_leave_the_observed_ones_as_they_are(backend: DmcBacke
         env.close()
 
 
+def test_asking_about_a_task_loads_no_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
+    unchosen = DmcBackend()
+    monkeypatch.setattr(unchosen._renderer, "use", lambda *_: pytest.fail("it was chosen"))
+    for env_id in unchosen.family().env_ids:
+        assert unchosen.prepare(env_id, {}).render_modes == ("rgb_array",)
+
+
 def test_the_quadruped_is_seen_by_its_third_camera(backend: DmcBackend) -> None:
     frames = []
     for camera in (None, 2, 0):

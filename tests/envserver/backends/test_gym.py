@@ -250,3 +250,14 @@ def test_frames_of_an_env_that_cannot_render_are_refused() -> None:
 @pytest.mark.usefixtures("registered")
 def test_an_env_that_cannot_render_names_no_render_mode() -> None:
     assert BACKEND.prepare("wmrun-test/Camera-v0", {}).render_modes == ()
+
+
+def test_listing_the_registry_imports_no_env() -> None:
+    gymnasium.register("wmrun-test/Absent-v0", "a_package_that_is_missing:Env")
+    try:
+        for env_id in BACKEND.family().env_ids:
+            BACKEND.prepare(env_id, {})
+        with pytest.raises(ConfigError, match="No module named 'a_package_that_is_missing'"):
+            BACKEND.make("wmrun-test/Absent-v0", {"image": {}})
+    finally:
+        del gymnasium.registry["wmrun-test/Absent-v0"]
