@@ -68,7 +68,7 @@ def open_session(address: str, access: Access, patience_s: float = 10.0) -> EnvS
 
 def refusal(address: str, access: Access) -> EnvUnreachable:
     with pytest.raises(EnvUnreachable) as caught:
-        open_session(address, access, patience_s=0.2)
+        open_session(address, access, patience_s=0.2).open()
     assert TOKEN not in str(caught.value)
     return caught.value
 

@@ -56,7 +56,7 @@ class EnvServer:
         Raises `AddressError` where that cannot be done, `SecurityError` where it is not safe.
         """
         limits = limits or Limits()
-        warning = security.check(address)
+        security.check(address)
         self.instance_id = secrets.token_hex(16)
         self.sessions = Sessions(limits)
         self._service = EnvService(
@@ -74,7 +74,8 @@ class EnvServer:
             (self._service.handlers(), health_handlers(lambda: not self._service.is_draining))
         )
         self.address = _bind(self._grpc, address, security)
-        if warning:
+        warning = security.check(self.address)
+        if warning is not None:
             _LOG.warning("%s", warning)
 
     def start(self) -> None:

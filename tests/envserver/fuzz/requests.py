@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,18 @@ def opening(num_envs: int = 2, **fields: Any) -> messages.OpenSessionRequest:
         "num_envs": num_envs,
         "autoreset": messages.NEXT_STEP,
         "env_config_json": CONFIG,
+        "render_mode": "rgb_array",
     }
     return messages.OpenSessionRequest(**defaults | fields)
+
+
+def openings_in_turn() -> Iterator[messages.OpenSessionRequest]:
+    """Yield, over and over, what opens a session of each kind."""
+    while True:
+        yield opening()
+        yield opening(want_capabilities=["partial_batch", "stream"])
+        yield opening(autoreset=messages.DISABLED)
+        yield opening(autoreset=messages.SAME_STEP, want_capabilities=["partial_batch"])
 
 
 def step(session_id: str, seq: int, num_envs: int) -> messages.StepRequest:
@@ -61,6 +71,8 @@ def _openings(session_id: str, seq: int, num_envs: int) -> list[Any]:
             want_capabilities=["partial_batch", "render", "stream", "shm"],
             env_config_json='{"image": {"size": [8, 8]}, "action_repeat": 2}',
         ),
+        opening(2, autoreset=messages.DISABLED, render_mode="", env_config_json=""),
+        opening(2, autoreset=messages.SAME_STEP, env_config_json='{"every_space": true}'),
     ]
 
 

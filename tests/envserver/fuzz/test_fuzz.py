@@ -17,7 +17,7 @@ from tests.envserver.fuzz.in_process import handlers_of
 from tests.envserver.fuzz.mutation import Mutator
 from tests.envserver.fuzz.outcome import Answer, Call, RefusedError, Tally
 from tests.envserver.fuzz.process import ServerUnderFire, under_fire
-from tests.envserver.fuzz.requests import RPCS, opening, valid
+from tests.envserver.fuzz.requests import RPCS, openings_in_turn, valid
 
 BATCH = 500
 REFRESH = 20
@@ -102,6 +102,7 @@ class _Target:
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        self._openings = openings_in_turn()
         self._open()
 
     def refresh(self) -> None:
@@ -123,7 +124,7 @@ class _Target:
             self._call("CloseSession", request.SerializeToString())
 
     def _open(self) -> None:
-        opened = self._call("OpenSession", opening().SerializeToString())
+        opened = self._call("OpenSession", next(self._openings).SerializeToString())
         self.session_id = messages.OpenSessionReply.FromString(opened).session_id
         reset = messages.ResetRequest(session_id=self.session_id, seq=1)
         self._call("Reset", reset.SerializeToString())
