@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wmrun.diagnose.devices import devices
-from wmrun.diagnose.env_pythons import env_python, interpreters
+from wmrun.diagnose.env_pythons import env_families, interpreters
 from wmrun.diagnose.machine import machine
 from wmrun.diagnose.probe import Probe
 from wmrun.diagnose.round_trip import round_trip
@@ -25,5 +25,4 @@ def examine(
         yield from devices()
         yield tracking_store(tracking_uri)
         yield round_trip()
-    for python in interpreters(directory, pythons):
-        yield from env_python(python, family)
+    yield from env_families(interpreters(directory, pythons), family)

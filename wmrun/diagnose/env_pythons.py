@@ -1,10 +1,11 @@
-"""The Python interpreters that can serve environments, and what each of them offers."""
+"""The Python interpreters that can serve environments, and which families each of them has."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from wmrun.diagnose.probe import Probe, ask, last_line
 
 VENVS = ".venvs"
 """Where the recipes put the environments of families that need one of their own."""
+_DRAWING_FAMILY = "dmc"
 
 
 def interpreters(directory: Path, named: Sequence[str] = ()) -> list[str]:
@@ -20,64 +22,80 @@ def interpreters(directory: Path, named: Sequence[str] = ()) -> list[str]:
     return list(dict.fromkeys([sys.executable, *found, *named]))
 
 
-def env_python(python: str, family: str | None = None) -> Iterator[Probe]:
-    """Yield probes of the env families of one interpreter, of one `family` only if it is given."""
-    subject = "this Python" if python == sys.executable else python
+def env_families(pythons: Sequence[str], only: str | None = None) -> Iterator[Probe]:
+    """Yield which families each interpreter serves, what draws their frames, and what is missing.
+
+    A family is missing when no interpreter serves it: a problem where it is the `only` one asked
+    for, else a note.
+    """
+    missing: dict[str, _Backend] = {}
+    served: set[str] = set()
+    for python in pythons:
+        backends = _listed(python)
+        if isinstance(backends, Probe):
+            yield backends
+            continue
+        asked = [backend for backend in backends if only in (None, backend.name)]
+        here = [backend for backend in asked if not backend.problem]
+        missing |= {backend.name: backend for backend in asked if backend.problem}
+        served |= {backend.name for backend in here}
+        if here:
+            said = ", ".join(f"{backend.name} ({backend.num_env_ids:,})" for backend in here)
+            yield Probe(_name(python), "ok", f"serves {said} env ids")
+        if any(backend.name == _DRAWING_FAMILY for backend in here):
+            yield from _renderers(python)
+    for name in sorted(missing.keys() - served):
+        problem, _, advice = missing[name].problem.partition("\n")
+        yield Probe(name, "problem" if only else "note", problem, advice)
+    if only is not None and only not in served | missing.keys():
+        yield Probe(only, "problem", "no interpreter here has an env family of that name")
+
+
+@dataclass(frozen=True)
+class _Backend:
+    name: str
+    num_env_ids: int
+    problem: str
+    """Why it cannot be loaded; empty where it can."""
+
+
+def _listed(python: str) -> list[_Backend] | Probe:
     status, out, err = ask([python, "-m", "wmrun_envserver", "list", "--json"])
-    backends = [_parsed(line) for line in out.splitlines()]
-    if status != 0 or not backends or None in backends:
-        yield _no_server(subject, python, status, err)
-        return
-    names = [backend["name"] for backend in backends if backend]
-    if family is not None and family not in names:
-        message = f"no such env family, only {', '.join(names)}"
-        yield Probe(f"{subject}: {family}", "problem", message)
-    for backend in backends:
-        if backend and family in (None, backend["name"]):
-            yield _backend(subject, backend, is_asked_for=family is not None)
-            if backend["name"] == "dmc" and backend["problem"] is None:
-                yield from _renderers(subject, python)
-
-
-def _no_server(subject: str, python: str, status: int, err: str) -> Probe:
-    if "No module named" in err:
-        message = "has no wmrun_envserver"
+    said = [_parsed(line) for line in out.splitlines()]
+    if status == 0 and said and all(said):
+        return [_Backend(b["name"], b["num_env_ids"] or 0, b["problem"] or "") for b in said if b]
+    if "No module named" in err and "wmrun_envserver" in err:
         advice = f"{python} -m pip install wmrun-envserver"
-        return Probe(subject, "problem", message, advice)
-    return Probe(subject, "problem", f"cannot be asked (exit {status}): {last_line(err)}")
+        return Probe(_name(python), "problem", "has no wmrun_envserver", advice)
+    return Probe(_name(python), "problem", f"cannot be asked (exit {status}): {last_line(err)}")
 
 
-def _backend(subject: str, backend: dict[str, Any], *, is_asked_for: bool) -> Probe:
-    name = f"{subject}: {backend['name']}"
-    if backend["problem"] is None:
-        return Probe(name, "ok", f"{backend['num_env_ids']} env ids")
-    problem, _, advice = backend["problem"].partition("\n")
-    # A family that nobody asked for is no problem: most machines have one or two.
-    return Probe(name, "problem" if is_asked_for else "note", problem, advice)
+def _name(python: str) -> str:
+    return "this Python" if python == sys.executable else python
 
 
-def _renderers(subject: str, python: str) -> Iterator[Probe]:
+def _renderers(python: str) -> Iterator[Probe]:
     status, out, err = ask([python, "-m", "wmrun_envserver.backends.renderer", "--json"])
     said = _parsed(out)
     if said is None:
         message = f"renderers could not be tried (exit {status}): {last_line(err)}"
-        yield Probe(f"{subject}: frames", "problem", message)
+        yield Probe(_name(python), "problem", message)
         return
     results = said["renderers"]
-    working = [result for result in results if result["works"]]
+    none_works = not any(result["works"] for result in results)
     for result in results:
-        yield _renderer(subject, result, is_needed=not working)
+        yield _renderer(result, is_needed=none_works)
 
 
-def _renderer(subject: str, result: dict[str, Any], *, is_needed: bool) -> Probe:
-    name = f"{subject}: {result['name']}"
+def _renderer(result: dict[str, Any], *, is_needed: bool) -> Probe:
+    name = f"frames by {result['name']}"
     if not result["works"]:
         advice = "apt-get install libegl1 libgl1 (egl) or libosmesa6 (osmesa)" if is_needed else ""
         return Probe(name, "problem" if is_needed else "note", result["failure"], advice)
     speed = f"{result['ms_per_frame']:.1f} ms per frame"
-    message = f"draws, {result['gl_renderer'] or 'an unknown renderer'}, {speed}"
+    message = f"drawn by {result['gl_renderer'] or 'an unknown renderer'}, {speed}"
     if result["software"]:
-        return Probe(name, "note", f"{message}: in software", "Slow: a GPU draws in under 1 ms.")
+        return Probe(name, "note", f"{message}: in software", "A GPU draws in under 1 ms.")
     return Probe(name, "ok", message)
 
 
