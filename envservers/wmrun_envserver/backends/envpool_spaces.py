@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,25 @@ class ObservationLayout:
 
     A single array is "vector" (one axis of floats), "image" (uint8 with channels) or "obs"; several
     keep their names. Floats are float32, with one axis where they had none, integers in a known
-    range classes, images channels last. Raises `ConfigError` where options cannot be met.
+    range classes, images channels last; `flat` gives all floats one axis. Arrays named by
+    `unobserved` are left out. Raises `ConfigError` where options cannot be met.
     """
 
-    def __init__(self, spec: Any, options: CommonOptions, *, channels_first: bool) -> None:
+    def __init__(
+        self,
+        spec: Any,
+        options: CommonOptions,
+        *,
+        channels_first: bool,
+        flat: bool,
+        unobserved: frozenset[str],
+    ) -> None:
         names = [name for name in spec.state_array_spec if name.partition(":")[0] == _OBS]
-        leaves = [_observed(name, spec.state_array_spec[name], channels_first) for name in names]
+        leaves = [
+            _observed(name, spec.state_array_spec[name], channels_first, flat)
+            for name in names
+            if name.removeprefix(f"{_OBS}:") not in unobserved
+        ]
         if options.image is not None:
             _check_image(leaves, options.image)
         if not options.vector:
@@ -81,7 +95,7 @@ class ActionLayout:
         return np.broadcast_to(self._blank, (num, *self._blank.shape))
 
 
-def _observed(name: str, array: Any, channels_first: bool) -> _Leaf:
+def _observed(name: str, array: Any, channels_first: bool, flat: bool) -> _Leaf:
     source = tuple(name.removeprefix(f"{_OBS}:").replace(":", ".").split("."))
     shape, dtype = _shape(array), np.dtype(array.dtype)
     space: spaces.LeafSpace
@@ -91,8 +105,10 @@ def _observed(name: str, array: Any, channels_first: bool) -> _Leaf:
         space = spaces.Box(shape, dtype, 0, 255, "IMAGE_HWC")
         return _Leaf(source, (_IMAGE,) if name == _OBS else source, space, channels_first)
     if dtype.kind == "f":
-        role = "VECTOR" if len(shape) <= 1 else spaces.NO_ROLE
-        space = spaces.Box(shape or (1,), "float32", *_bounds(array), role)
+        if flat or not shape:
+            shape = (prod(shape),)
+        role = "VECTOR" if len(shape) == 1 else spaces.NO_ROLE
+        space = spaces.Box(shape, "float32", *_bounds(array), role)
         return _Leaf(source, ("vector",) if name == _OBS and role == "VECTOR" else source, space)
     if dtype == np.bool_:
         role = "ACTION_MASK" if source[-1] == "action_mask" else spaces.NO_ROLE

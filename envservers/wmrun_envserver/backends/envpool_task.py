@@ -12,6 +12,7 @@ import envpool
 import numpy as np
 from envpool.registration import registry
 
+from wmrun_envserver.backends import envpool_dmc
 from wmrun_envserver.backends.base import ConfigError, EnvTraits
 from wmrun_envserver.backends.closest import did_you_mean
 from wmrun_envserver.backends.envpool import EnvPoolOptions
@@ -21,7 +22,10 @@ from wmrun_envserver.backends.envpool_spaces import ActionLayout, ObservationLay
 # Of the bounds of spaces that EnvPool makes for itself at a pool's first step.
 warnings.filterwarnings("ignore", message=".*precision lowered by casting", category=UserWarning)
 
-ENV_IDS: tuple[str, ...] = tuple(envpool.list_all_envs())
+# Deathmatches, which wait for other players and end the process when stepped.
+_CRASHING = frozenset({"Cig-v1", "MultiDuel-v1"})
+
+ENV_IDS: tuple[str, ...] = tuple(sorted(set(envpool.list_all_envs()) - _CRASHING))
 
 _ENDLESS = 2**31 - 1
 
@@ -89,7 +93,11 @@ class Task:
         self._spec = _spec(env_id, self._kwargs) if self._kwargs else defaults
         self._check_players()
         self._observations = ObservationLayout(
-            self._spec, options.common, channels_first=self._family in _CHANNELS_FIRST
+            self._spec,
+            options.common,
+            channels_first=self._family in _CHANNELS_FIRST,
+            flat=self._family == envpool_dmc.FAMILY,
+            unobserved=envpool_dmc.unobserved(env_id),
         )
         self._actions = ActionLayout(self._spec, options.common)
 

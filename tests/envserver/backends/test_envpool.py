@@ -52,9 +52,9 @@ def until_end(env: VectorEnv, action: Any, slot: int = 0) -> list[Batch]:
     return batches
 
 
-def test_every_id_of_envpool_is_offered() -> None:
+def test_every_id_of_envpool_that_does_not_crash_is_offered() -> None:
     ids = BACKEND.family().env_ids
-    assert list(ids) == envpool.list_all_envs()
+    assert set(envpool.list_all_envs()) - set(ids) == {"Cig-v1", "MultiDuel-v1"}
     assert {"CartPole-v1", "WalkerWalk-v1", "Pong-v5", "Ant-v4"} < set(ids)
 
 
