@@ -82,7 +82,7 @@ def test_an_image_is_the_maximum_of_the_last_two_of_the_frames_of_an_action() ->
     assert pooled > 10
 
 
-@pytest.mark.parametrize("pooled_frames", [1, 3, 9])
+@pytest.mark.parametrize("pooled_frames", [1, 9])
 def test_as_many_frames_are_pooled_as_asked_for_but_no_older_than_the_action(
     pooled_frames: int,
 ) -> None:
@@ -142,7 +142,7 @@ def test_the_default_is_a_gray_image_and_the_ram_comes_when_asked_for() -> None:
 def test_a_reset_plays_one_to_thirty_noops() -> None:
     env = made("pong", RAM)
     env.reset(0)
-    noops = {env._ale.getEpisodeFrameNumber() for _ in range(150) if env.reset(None)}  # type: ignore[attr-defined]
+    noops = {env._ale.getEpisodeFrameNumber() for _ in range(100) if env.reset(None)}  # type: ignore[attr-defined]
     assert len(noops) > 20
     assert (min(noops), max(noops)) == (1, 30)
     one = made("pong", {**RAM, "noop_max": 1})
@@ -157,7 +157,7 @@ def test_a_sticky_action_is_the_last_one_with_the_probability_asked_for() -> Non
     oracle = raw("freeway")
     actions = oracle.getMinimalActionSet()
     telling = repeated = last = 0
-    for index in np.random.default_rng(0).integers(3, size=1500):
+    for index in np.random.default_rng(0).integers(3, size=900):
         state = env._ale.cloneState()  # type: ignore[attr-defined]
         outcomes = []
         for candidate in (last, index):
@@ -172,7 +172,7 @@ def test_a_sticky_action_is_the_last_one_with_the_probability_asked_for() -> Non
             last = last if happened == outcomes[0] else index
         else:
             last = index
-    assert telling > 300
+    assert telling > 200
     assert abs(repeated / telling - 0.25) < 4 * (0.25 * 0.75 / telling) ** 0.5
 
 
