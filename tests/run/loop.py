@@ -88,11 +88,16 @@ def build_loop(
     source: MakeSource = UniformWindows,
     context: int = 0,
     diverge_at: int | None = None,
+    agent: CountingAgent | None = None,
 ) -> Loop:
-    agent = CountingAgent(driver.adapter.size, diverge_at=diverge_at, context=context)
+    agent = agent or CountingAgent(driver.adapter.size, diverge_at=diverge_at, context=context)
     rows = row_spec({"vector": ((4,), np.float32)}, driver.adapter.size)
     replay = Replay(
-        folder / "replay", rows, capacity=200, num_envs=NUM_ENVS, entries=agent.replay_entries
+        folder / "replay",
+        rows,
+        capacity=100 * driver.num_envs,
+        num_envs=driver.num_envs,
+        entries=agent.replay_entries,
     )
     windows = source(replay, context + BATCH[1])
     tracker, signals, output = ListTracker(), StopSignals(), StringIO()

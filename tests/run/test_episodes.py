@@ -4,11 +4,11 @@ from wmrun.envs.driver import Transitions
 from wmrun.run.episodes import Episode, EpisodeMeter
 
 
-def rows(reward, is_first, is_last, broken=()):
+def rows(reward, is_first, is_last, broken=(), slots=(0, 1)):
     return Transitions(
-        slots=np.arange(2),
+        slots=np.array(slots),
         obs={},
-        action=np.zeros((2, 1), np.float32),
+        action=np.zeros((len(slots), 1), np.float32),
         reward=np.array(reward, np.float32),
         is_first=np.array(is_first),
         is_last=np.array(is_last),
@@ -34,4 +34,15 @@ def test_an_episode_that_a_failure_cut_off_is_not_counted():
     assert meter.add(rows([2, 1], [False, False], [True, True])) == [
         Episode(0, 2.0, 1),
         Episode(1, 9.0, 3),
+    ]
+
+
+def test_slots_without_a_row_keep_what_they_have_so_far():
+    meter = EpisodeMeter(3)
+    meter.add(rows([0, 0], [True, True], [False, False], slots=(0, 2)))
+    meter.add(rows([4], [False], [False], slots=(2,)))
+    meter.add(rows([0, 1], [True, False], [False, False], slots=(1, 2)))
+    assert meter.add(rows([3, 1], [False, False], [True, True], slots=(0, 2))) == [
+        Episode(0, 3.0, 1),
+        Episode(2, 6.0, 3),
     ]
