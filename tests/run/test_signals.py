@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 PROGRAM = """
+import select
 import signal
 import sys
 from wmrun.run.signals import StopSignals
@@ -20,6 +21,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 with StopSignals() as signals:
     print("ready", flush=True)
     while True:
+        # A signal that comes just before a blocking read would be handled only after it.
+        while not select.select([sys.stdin], [], [], 0.01)[0]:
+            pass
         line = sys.stdin.readline()
         print(signals.received.name if signals.received else "none", flush=True)
         if line == "end\\n":
