@@ -18,6 +18,7 @@ from tests.envserver.fuzz.mutation import Mutator
 from tests.envserver.fuzz.outcome import Answer, Call, RefusedError, Tally
 from tests.envserver.fuzz.process import ServerUnderFire, under_fire
 from tests.envserver.fuzz.requests import RPCS, openings_in_turn, valid
+from tests.envserver.oldest import OLDEST_PYTHON, needs_oldest_python
 
 BATCH = 500
 REFRESH = 20
@@ -58,6 +59,18 @@ def test_a_server_survives_hostile_messages(server, rpc, count):
     assert tally.codes.total() == count
     assert server.size().rss_mb <= before.rss_mb + MAX_GROWTH_MB
     print(rpc, dict(tally.codes), before, server.size())  # shown with -rP
+
+
+@pytest.mark.servers
+@needs_oldest_python
+def test_a_server_on_the_oldest_runtime_survives_hostile_messages():
+    with under_fire(OLDEST_PYTHON) as server:
+        for rpc in RPCS:
+            tally = Tally()
+            _fire(server, rpc, _hostile(server, rpc, Mutator(RPCS.index(rpc)), BATCH), tally)
+            assert tally.wrong == []
+            server.assert_serves()
+            assert server.free_sessions() == MAX_SESSIONS
 
 
 @pytest.mark.parametrize("rpc", RPCS)
