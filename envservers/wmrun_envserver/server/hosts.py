@@ -124,6 +124,8 @@ class Host(ABC):
     slots_per_simulator: int
     in_background: bool
     """Whether restarts go on while other slots are stepped."""
+    renderer = ""
+    """What draws the images, where the host knows better than the server process."""
 
     def mates(self, slot: int) -> tuple[int, ...]:
         """Return the slots that share the simulator of `slot`."""

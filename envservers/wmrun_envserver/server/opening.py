@@ -19,10 +19,13 @@ from wmrun_envserver.server.refusal import Refused, refusal_of
 from wmrun_envserver.server.rows import batch_bytes
 from wmrun_envserver.server.session import Session
 from wmrun_envserver.server.sessions import Sessions
-from wmrun_envserver.server.simulators import Plan, local_host
+from wmrun_envserver.server.simulators import LocalHost, Plan, local_host
 from wmrun_envserver.server.slots import Slots
 from wmrun_envserver.server.validation import check_open, check_traits
 from wmrun_envserver.server.worker import Abandoned, Worker
+from wmrun_envserver.server.worker_hosts import TimeLimits, WorkerHosts
+from wmrun_envserver.server.worker_main import Setup
+from wmrun_envserver.server.worker_process import WorkerProcess
 from wmrun_envserver.wire import messages, spaces
 from wmrun_envserver.wire.service import PROTOCOL_MINOR
 from wmrun_envserver.wire.status import Reason
@@ -47,6 +50,8 @@ class _Opening:
     plan: Plan
     num_workers: int
     capabilities: list[str]
+    polls_all: bool
+    """Whether simulators may have rows of slots that nobody named."""
 
 
 class Opener:
@@ -125,7 +130,8 @@ class Opener:
             seeds_at_build=is_vector and traits.seed_scope == "session",
             debug=self._debug,
         )
-        return _Opening(request, traits, plan, num_workers, granted)
+        polls_all = is_vector and plan.partial
+        return _Opening(request, traits, plan, num_workers, granted, polls_all)
 
     def _num_workers(self, traits: EnvTraits, num_simulators: int) -> int:
         if self._catalogue.recipe is None:
@@ -178,9 +184,37 @@ class Opener:
 
     def _host(self, opening: _Opening, spec: Spec) -> Host:
         request, plan = opening.request, opening.plan
-        host = local_host(self._catalogue.backend(plan.env_id), plan, spec, self._building)
+        host: LocalHost | WorkerHosts
+        if opening.num_workers:
+            host = self._worker_hosts(opening, spec)
+        else:
+            backend = self._catalogue.backend(plan.env_id)
+            host = local_host(backend, plan, spec, self._building)
         host.build(range(request.num_envs), request.seeds if plan.seeds_at_build else ())
         return host
+
+    def _worker_hosts(self, opening: _Opening, spec: Spec) -> WorkerHosts:
+        request, plan, limits = opening.request, opening.plan, self._limits
+        assert self._catalogue.recipe is not None
+        setup = Setup(
+            recipe=self._catalogue.recipe,
+            plan=plan.to_json(),
+            num_slots=request.num_envs,
+            log_level=logging.getLevelName(logging.getLogger().getEffectiveLevel()),
+        )
+        return WorkerHosts(
+            partial(WorkerProcess, setup.to_json()),
+            spec,
+            num_slots=request.num_envs,
+            slots_per_simulator=plan.slots_per_simulator,
+            num_workers=opening.num_workers,
+            polls_all=opening.polls_all,
+            limits=TimeLimits(
+                step_s=request.step_timeout_ms / 1000 or limits.step_timeout_s,
+                reset_s=request.reset_timeout_ms / 1000 or limits.reset_timeout_s,
+                build_s=limits.build_timeout_s,
+            ),
+        )
 
     def _check_sizes(
         self,
@@ -223,7 +257,7 @@ class Opener:
             max_episode_steps=traits.max_episode_steps,
             deterministic=traits.deterministic,
             max_message_bytes=self._limits.max_message_bytes,
-            renderer=self._catalogue.renderer,
+            renderer=session.slots.renderer or self._catalogue.renderer,
         )
 
     def _guarded(self, work: Callable[[], T]) -> T:

@@ -13,6 +13,8 @@ from wmrun_envserver.server.env_host import EnvHost
 from wmrun_envserver.server.hosts import Spec
 from wmrun_envserver.server.vector_host import VectorHost
 
+LocalHost = EnvHost | VectorHost
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -38,7 +40,7 @@ class Plan:
 
 def local_host(
     backend: AnyBackend, plan: Plan, spec: Spec, building: AbstractContextManager[Any]
-) -> EnvHost | VectorHost:
+) -> LocalHost:
     """Return a host, yet without simulators, that keeps them in this process.
 
     `building` is held while one is built.

@@ -83,6 +83,11 @@ class Slots:
     def __len__(self) -> int:
         return self._num_envs
 
+    @property
+    def renderer(self) -> str:
+        """What draws the images, where the simulators live in other processes."""
+        return self._host.renderer
+
     def reset(self, request: messages.ResetRequest, rows: messages.Rows) -> int:
         """Reset the slots named, write a row for each, and return the nanoseconds spent on it.
 

@@ -1,0 +1,83 @@
+"""A process that holds simulators of a session, seen from the server."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from wmrun_envserver.server.framing import Channel, Kind
+
+_LOG = logging.getLogger(__name__)
+
+MODULE = "wmrun_envserver.server.worker_main"
+_EXIT_WAIT_S = 2.0
+_POLL_S = 0.002
+
+
+class WorkerProcess:
+    """Leads a process group of its own; what it prints goes to the server's log."""
+
+    def __init__(self, setup: str) -> None:
+        """Start the process; `setup` is what `worker_main` needs to know first."""
+        ours, theirs = socket.socketpair()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", MODULE, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+        theirs.close()
+        self.channel = Channel(ours)
+        self.channel.send(Kind.SETUP, setup.encode())
+        self._children: dict[int, int] = {}
+
+    @property
+    def pid(self) -> int:
+        """The process id, and that of its group."""
+        return self._process.pid
+
+    def note_children(self, payload: bytes) -> None:
+        """Remember processes that have left the group, to be killed with the worker."""
+        pids = json.loads(payload)
+        for pid in set(self._children) - set(pids):
+            os.close(self._children.pop(pid))
+        for pid in set(pids) - set(self._children):
+            try:
+                # Held open, so that the number cannot come to mean another process.
+                self._children[pid] = os.pidfd_open(pid)
+            except OSError:
+                _LOG.debug("child %d of worker %d is gone already", pid, self.pid)
+
+    def await_exit(self, timeout_s: float = _EXIT_WAIT_S) -> bool:
+        """Return whether the process ended by itself within `timeout_s`; it is not reaped yet."""
+        deadline = time.monotonic() + timeout_s
+        while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def end(self) -> str:
+        """Kill what is left of the process, its group and its children; say how it ended."""
+        # The group before the process is reaped: until then nobody else can have its number.
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        for pidfd in self._children.values():
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            os.close(pidfd)
+        self._children.clear()
+        code = self._process.wait()
+        self.channel.close()
+        return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
