@@ -34,6 +34,11 @@ class Limits:
     max_client_characters: int = 256
     """Of the name and of the id that a client gives itself."""
 
+    @property
+    def max_waiting_calls(self) -> int:
+        """Calls that wait for environments at any time: per session one and its retry."""
+        return 2 * self.max_sessions
+
     def lease_s(self, asked_ms: int) -> float:
         """Return the lease granted to who asked for `asked_ms`; 0 asks for the default."""
         if asked_ms == 0:

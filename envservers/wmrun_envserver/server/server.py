@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 # The longest refusal has 4 KiB of detail, in base64, and its text, percent-encoded.
 _MAX_METADATA_BYTES = 16 * 2**10
-# Beside a call and its retry per session: heartbeats, probes and openings always find a thread.
+# Beside calls that wait and a stream per session: heartbeats and probes always find a thread.
 _SPARE_THREADS = 8
 
 
@@ -105,7 +105,7 @@ class EnvServer:
 
 
 def _grpc_server(limits: Limits, security: Security) -> grpc.Server:
-    num_threads = 2 * limits.max_sessions + _SPARE_THREADS
+    num_threads = limits.max_waiting_calls + limits.max_sessions + _SPARE_THREADS
     return grpc.server(
         ThreadPoolExecutor(num_threads, thread_name_prefix="rpc"),
         interceptors=() if security.token is None else (TokenGate(security.token),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any, NoReturn
@@ -36,6 +37,9 @@ DISTRIBUTION = "wmrun-envserver"
 
 Handler = Callable[[Any, grpc.ServicerContext], bytes]
 
+# Calls that hold a thread until an environment is done; the others must always find one.
+_MAY_WAIT = ("OpenSession", "Reset", "Step", "Render", "CloseSession")
+
 
 class EnvService:
     """Offers one backend's environments. Optional rpcs that it lacks are UNIMPLEMENTED."""
@@ -66,6 +70,7 @@ class EnvService:
             clock=clock,
             debug=debug,
         )
+        self._waiting = threading.BoundedSemaphore(limits.max_waiting_calls)
         self._streams = Streams(limits.max_sessions)
         self._capabilities = capabilities.offered(
             may_use_workers=catalogue.recipe is not None and workers != 0
@@ -82,6 +87,8 @@ class EnvService:
             "Heartbeat": self._heartbeat,
             "CloseSession": self._close_session,
         }
+        for name in _MAY_WAIT:
+            handlers[name] = self._bounded(handlers[name])
         methods = {
             name: grpc.unary_unary_rpc_method_handler(self._guarded(METHODS[name], handler))
             for name, handler in handlers.items()
@@ -185,6 +192,21 @@ class EnvService:
             lease_remaining_ms=session.lease.remaining_ms, replayed=outcome.replayed
         )
         return outcome.reply + rest.SerializeToString()
+
+    def _bounded(self, handler: Handler) -> Handler:
+        def handle(request: Any, context: grpc.ServicerContext) -> bytes:
+            if not self._waiting.acquire(blocking=False):
+                raise Refused(
+                    Reason.CAPACITY,
+                    f"{self._limits.max_waiting_calls} calls already wait for environments; "
+                    "try again later",
+                )
+            try:
+                return handler(request, context)
+            finally:
+                self._waiting.release()
+
+        return handle
 
     def _guarded(
         self, method: Method, handler: Handler

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import os
 import socket
+import threading
+from contextlib import ExitStack
+from queue import SimpleQueue
 
 import grpc
 import pytest
@@ -9,12 +13,10 @@ from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.wire.service import HEALTH_METHODS, METHODS
 
 from tests.envserver.server.client import Client, Stepper, failure
-from tests.envserver.server.scripted import Script, ScriptedBackend
-
-OFFERED = ("GetServerInfo", "OpenSession", "Reset", "Step", "Heartbeat", "CloseSession")
+from tests.envserver.server.scripted import Script, ScriptedBackend, actions
 
 
-@pytest.mark.parametrize("name", OFFERED)
+@pytest.mark.parametrize("name", METHODS)
 def test_bytes_that_are_no_message_are_refused_and_the_server_goes_on(connect, name):
     client = connect()
     with pytest.raises(grpc.RpcError) as caught:
@@ -92,3 +94,65 @@ def test_the_reflection_service_is_absent(connect):
     with pytest.raises(grpc.RpcError) as caught:
         connect().raw("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b"")
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_calls_that_wait_leave_room_for_those_that_do_not(connect):
+    gate = threading.Event()
+    backend = ScriptedBackend(Script(gate=gate))
+    client = connect(backend, Limits(max_sessions=2))
+    session = Stepper(client)
+    session.reset()
+    fields = {"session_id": session.id, "seq": 2, "action": actions(1)}
+    first = client.start("Step", **fields)
+    assert backend.made[0].entered.wait(20)
+
+    again = [client.start("Step", **fields) for _ in range(8)]
+    refused = [failure(call.exception(20)) for call in itertools.islice(_finished(again), 5)]
+    assert {(code, detail.reason) for code, detail in refused} == {
+        ("RESOURCE_EXHAUSTED", "CAPACITY")
+    }
+    assert all(detail.retryable for _, detail in refused)
+    assert client.health() == 1
+    assert client.call("Heartbeat", session_id=session.id).busy
+    assert client.call("GetServerInfo").limits.max_sessions == 2
+    gate.set()
+    assert first.result().rows.step_in_episode == [1]
+    joined = [call.result() for call in again if call.exception() is None]
+    assert [reply.replayed for reply in joined] == [True] * 3
+    assert len(backend.made[0].actions) == 1
+
+
+def test_idle_connections_do_not_keep_a_learner_out(serve):
+    server = serve()
+    client = Client(server.address)
+    session = Stepper(client)
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+    with ExitStack() as idle:
+        for number in range(200):
+            connection = idle.enter_context(socket.socket(socket.AF_UNIX))
+            connection.connect(str(server.address.path))
+            connection.sendall(preface[: len(preface) * (number % 3) // 2])
+        other = Client(server.address)
+        assert other.call("Heartbeat", session_id=session.id).last_seq == 0
+        assert session.reset().is_first == [True]
+        other.close()
+    client.close()
+
+
+def test_metadata_over_the_limit_is_refused_and_the_connection_survives(connect):
+    client = connect()
+    session = Stepper(client)
+    heartbeat = METHODS["Heartbeat"].request(session_id=session.id)
+    with pytest.raises(grpc.RpcError) as caught:
+        client.stub("Heartbeat")(heartbeat, timeout=20, metadata=[("x-long", "x" * 20_000)])
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert session.reset().is_first == [True]
+
+
+def _finished(calls):
+    """Yield calls as they finish."""
+    ended = SimpleQueue()
+    for call in calls:
+        call.add_done_callback(ended.put)
+    while True:
+        yield ended.get(timeout=20)
