@@ -42,7 +42,7 @@ def invalid_value(space: spaces.LeafSpace) -> np.ndarray | None:
         return np.full(space.shape, np.nan, space.dtype) if np.prod(space.shape) else None
     if isinstance(space, spaces.Text) or space.dtype.kind == "b":
         return None
-    beyond = np.asarray(_highest(space)).astype(object) + 1
+    beyond = np.asarray(np.asarray(_highest(space)).astype(object) + 1)
     if np.prod(space.shape) == 0 or np.any(beyond > np.iinfo(space.dtype).max):
         return None
     return np.array(np.broadcast_to(beyond, space.shape).astype(space.dtype))
@@ -57,7 +57,7 @@ def below_value(space: spaces.LeafSpace) -> np.ndarray | None:
         if not np.isfinite(lowest).all():
             return None
         return np.asarray(lowest.astype(np.float64) - 1 - np.abs(lowest), space.dtype)
-    beyond = lowest.astype(object) - 1
+    beyond = np.asarray(lowest.astype(object) - 1)
     if np.any(beyond < np.iinfo(space.dtype).min):
         return None
     return np.array(beyond.astype(space.dtype))

@@ -146,22 +146,30 @@ def _endings(run: Run, autoreset: int) -> list[Ended]:
 
 def _run_to_the_end(run: Run, choice: Choice, autoreset: int) -> Ended | None:
     session = run.open(choice, autoreset=autoreset)
-    last = {row.slot: row for row in session.reset()}
-    # Episodes of equal length end together otherwise, and nothing could be said of the others.
-    session.step()
-    if session.num_envs > 1:
-        last.update((row.slot, row) for row in session.reset(range(1, session.num_envs)))
-    for _ in range(run.settings.steps):
+    session.reset()
+    for number in range(run.settings.steps):
         rows = session.step()
         where = f"{choice.env_id}: Step {session.seq}"
         slots = sorted({row.slot for row in rows if row.ended})
         if slots:
             if autoreset == messages.SAME_STEP:
                 _check_pairs(session, rows, slots, where)
-            last = {row.slot: row for row in rows}
-            return Ended(session, last, slots, where)
-    run.omit(f"{choice.env_id}", f"no episode ended within {run.settings.steps} steps (--steps)")
+            return Ended(session, {row.slot: row for row in rows}, slots, where)
+        for row in rows:
+            steps = number if number and row.slot else number + 1
+            equal(f"{where}, slot {row.slot}, step_in_episode", row.step, steps)
+        if number == 0:
+            _hold_back(session, where)
+    run.omit(choice.env_id, f"no episode ended within {run.settings.steps} steps (--steps)")
     return None
+
+
+def _hold_back(session: Session, where: str) -> None:
+    """Reset all slots but the first: where they end together nothing is said of the others."""
+    slots = list(range(1, session.num_envs))
+    if slots:
+        got = [row.slot for row in session.reset(slots)]
+        equal(f"{where}, a Reset of some slots: its rows", got, slots)
 
 
 def _check_pairs(session: Session, rows: list[Row], slots: list[int], where: str) -> None:

@@ -12,7 +12,7 @@ from wmrun_envserver.conformance.run import Run
 from wmrun_envserver.conformance.session import Session
 from wmrun_envserver.wire import messages
 
-_SLOW_MS = 1500
+_SLOW_MS = 1000
 _IMPATIENT_S = 0.3
 
 

@@ -64,7 +64,7 @@ class Launcher:
         """Start a server, wait until it answers, and end it afterwards, whatever it does."""
         deadline = deadline or Deadline(START_LIMIT_S)
         with tempfile.TemporaryDirectory(prefix="wmrun-", ignore_cleanup_errors=True) as directory:
-            address = f"unix:{directory}/s.sock" if self.is_unix else f"127.0.0.1:{_free_port()}"
+            address = f"unix:{directory}/s.sock" if self.is_unix else f"127.0.0.1:{free_port()}"
             launched = Launched(self, replace(self._credentials, address=address), directory)
             try:
                 launched.start(deadline)
@@ -186,6 +186,14 @@ def await_end(pids: set[int], limit_s: float) -> set[int]:
     return left
 
 
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def _descendants(root: int) -> set[int]:
     parents: dict[int, int] = {}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -204,10 +212,3 @@ def _descendants(root: int) -> set[int]:
 def _stat(pid: int) -> list[str]:
     # The name of the process, in parentheses, may hold anything.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

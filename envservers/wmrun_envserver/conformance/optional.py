@@ -15,7 +15,7 @@ from wmrun_envserver.conformance.session import Session
 from wmrun_envserver.wire import messages, tensors
 
 _STEPS = 16
-_SLOW_MS = 1500
+_SLOW_MS = 1000
 _NARROW = 16
 _REFUSED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT")
 

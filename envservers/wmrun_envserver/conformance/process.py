@@ -15,7 +15,7 @@ from wmrun_envserver.conformance.session import Session
 from wmrun_envserver.wire import messages
 
 _GRACE_S = 10.0
-_STEP_MS = 2000
+_STEP_MS = 1500
 _LIMIT_S = 10.0
 
 

@@ -121,9 +121,8 @@ def check_info(rows: messages.Rows, where: str) -> None:
 
 def status_name(status: int) -> str:
     """Return the name of a slot status."""
-    if status in messages.SlotStatus.values():
-        return messages.SlotStatus.Name(messages.SlotStatus(status))
-    return str(status)
+    names: dict[int, str] = {number: name for name, number in messages.SlotStatus.items()}
+    return names.get(status, str(status))
 
 
 def _decoded(tensor: messages.Tensor, leaf: spaces.Leaf, count: int, where: str) -> np.ndarray:

@@ -32,6 +32,7 @@ def step_before_reset(run: Run) -> None:
     session = run.open(run.subject)
     refused = "FAILED_PRECONDITION"
     run.peer.refused("Step", session.stepping(), refused, reason="NOT_RESET", about="never reset")
+    equal("HeartbeatReply.last_seq after a refused Step", session.heartbeat().last_seq, 0)
     session.reset([0])
     if session.num_envs > 1:
         about = "slot 0 alone was reset"
@@ -95,9 +96,10 @@ def tensors_of_every_dtype(run: Run) -> None:
             require(path in paths, "echo's observation space", f"a leaf {path!r}", "none")
             for row in rows:
                 got = row.obs[paths.index(path)]
-                same = np.array_equal(got, sent[row.slot])
+                expected = sent[row.slot, ...]
+                same = np.array_equal(got, expected)
                 where = f"Step {session.seq}, slot {row.slot}, obs {path!r}"
-                require(same, where, sent[row.slot].tolist(), got.tolist())
+                require(same, where, expected.tolist(), got.tolist())
 
 
 def _check_reset(

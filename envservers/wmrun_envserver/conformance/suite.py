@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import grpc
 
@@ -89,6 +91,9 @@ class Suite:
             unmet = Unmet("a call", "an answer", told(error))
         except LaunchError as error:
             unmet = Unmet("--launch", "a server that answers", error)
+        except Exception as error:
+            # What no check foresaw, such as a slot that is missing from a reply.
+            unmet = Unmet("a reply", "one that the check can read", f"{error!r} {_place(error)}")
         finally:
             run.close()
         status = "FAIL" if unmet else "SKIP" if why else "PASS"
@@ -128,6 +133,11 @@ class Suite:
             return False
         finally:
             peer.close()
+
+
+def _place(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"at {Path(frame.filename).name}:{frame.lineno}"
 
 
 def _is_silence(error: grpc.RpcError) -> bool:
