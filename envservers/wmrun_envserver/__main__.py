@@ -54,6 +54,8 @@ def _serve(arguments: argparse.Namespace) -> int:
                     max_message_bytes=arguments.max_message_mb * 2**20,
                     default_lease_s=min(arguments.lease_s, arguments.max_lease_s),
                     max_lease_s=arguments.max_lease_s,
+                    max_restarts=arguments.max_restarts,
+                    restart_window_s=arguments.restart_window_s,
                 ),
                 log_level=arguments.log_level,
                 debug=arguments.debug,

@@ -174,6 +174,21 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         metavar="S",
         help="the longest that a client may ask for (default: %(default)s s)",
     )
+    group.add_argument(
+        "--max-restarts",
+        type=_count,
+        default=3,
+        metavar="N",
+        help="how often the simulator of a slot that failed is started again within the window "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--restart-window-s",
+        type=_positive,
+        default=300,
+        metavar="S",
+        help="(default: %(default)s s)",
+    )
 
 
 def _add_process(group: argparse._ArgumentGroup) -> None:
@@ -249,6 +264,12 @@ def _descriptor(text: str) -> int:
     except (OSError, OverflowError):
         raise argparse.ArgumentTypeError(f"file descriptor {text} is not open") from None
     return fd
+
+
+def _count(text: str) -> int:
+    if not _is_number(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of times")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -90,12 +90,15 @@ class ImageConfig(Section):
 
 
 class RestartsConfig(Section):
-    """How often a lost env server is started again before the run gives up."""
+    """How often a lost env server is started again before the run gives up.
+
+    A server started here restarts each of its simulators `per_window` times, too.
+    """
 
     max: CountOrZero = 10
-    """Restarts in all."""
+    """Restarts of the server in all."""
     per_window: CountOrZero = 3
-    """Restarts within any `window_s`."""
+    """Restarts within any `window_s`: of the server, and of the simulator of each slot."""
     window_s: Seconds = 300.0
     """Seconds."""
 

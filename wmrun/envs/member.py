@@ -203,6 +203,7 @@ class PoolMember:
             timeout_s=config.start_timeout_s,
             workers=config.workers,
             sources={} if source is None else {self._config.task: source},
+            restarts=config.restarts,
             cancelled=self._closing.is_set,
         )
 

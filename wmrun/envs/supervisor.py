@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import math
 import os
 import re
 import select
@@ -19,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from wmrun.config.schema import RestartsConfig
 from wmrun.envs.errors import EnvStartError
 from wmrun.envs.server_log import ServerLog
 
@@ -89,13 +91,14 @@ def start_server(
     timeout_s: float,
     workers: int | Literal["auto"] = "auto",
     sources: Mapping[str, str] = MappingProxyType({}),
+    restarts: RestartsConfig | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> ServerProcess:
     """Run `PYTHON -m wmrun_envserver serve` and wait until it serves.
 
     `python` is an interpreter that has `wmrun_envserver`; None is the learner's own. `workers` and
-    `sources` are its `--workers` and `--env`. What the server prints goes to `log`. Gives up soon
-    after `cancelled()` is true. Raises `EnvStartError` with the cause, the log's last lines and the
+    `sources` are its `--workers` and `--env`; `restarts` says how often it restarts each simulator.
+    What the server prints goes to `log`. Gives up soon after `cancelled()` is true. Raises `EnvStartError` with the cause, the log's last lines and the
     remedy; nothing is left running then.
     """
     interpreter = sys.executable if python is None else os.path.expanduser(python)
@@ -103,6 +106,9 @@ def start_server(
     arguments += [] if workers == "auto" else ["--workers", str(workers)]
     for task, source in sources.items():
         arguments += ["--env", f"{task}={source}"]
+    if restarts is not None:
+        arguments += ["--max-restarts", str(restarts.per_window)]
+        arguments += ["--restart-window-s", str(math.ceil(restarts.window_s))]
     child = _spawn(interpreter, arguments, log)
     try:
         line, timed_out = _read_line(child.ready_fd, timeout_s, cancelled)
