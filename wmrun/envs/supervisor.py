@@ -98,8 +98,9 @@ def start_server(
 
     `python` is an interpreter that has `wmrun_envserver`; None is the learner's own. `workers` and
     `sources` are its `--workers` and `--env`; `restarts` says how often it restarts each simulator.
-    What the server prints goes to `log`. Gives up soon after `cancelled()` is true. Raises `EnvStartError` with the cause, the log's last lines and the
-    remedy; nothing is left running then.
+    What the server prints goes to `log`. Gives up soon after `cancelled()` is true. Raises
+    `EnvStartError` with the cause, the log's last lines and the remedy; nothing is left running
+    then.
     """
     interpreter = sys.executable if python is None else os.path.expanduser(python)
     arguments = ["--backend", backend]
