@@ -62,9 +62,10 @@ def _unknown(name: str) -> str:
 
 def _hint(point: EntryPoint, error: BaseException) -> str:
     extras = point.dist.metadata.get_all("Provides-Extra") or [] if point.dist else []
-    if not isinstance(error, ImportError) or point.dist is None or point.name not in extras:
+    extra = point.name.replace("_", "-")  # as installed packages spell it
+    if not isinstance(error, ImportError) or point.dist is None or extra not in extras:
         return ""
-    return f'\nInstall what it needs: pip install "{point.dist.name}[{point.name}]"'
+    return f'\nInstall what it needs: pip install "{point.dist.name}[{extra}]"'
 
 
 def _package(point: EntryPoint) -> str:

@@ -73,10 +73,13 @@ def test_a_broken_backend_names_its_package_and_the_cause(site, source, cause, r
 
 def test_a_missing_simulator_comes_with_the_extra_that_installs_it(site):
     (site / "arcade_backend.py").write_text("import wmrun_no_such_simulator")
-    install(site, "cabinet", {"arcade": "arcade_backend:Backend"}, extras=("arcade",))
-    with pytest.raises(BackendError) as caught:
-        load_backend("arcade")
-    assert str(caught.value).endswith('Install what it needs: pip install "cabinet[arcade]"')
+    backends = {name: "arcade_backend:Backend" for name in ("arcade", "the_other")}
+    install(site, "cabinet", backends, extras=("arcade", "the-other"))
+    for name, extra in (("arcade", "arcade"), ("the_other", "the-other")):
+        with pytest.raises(BackendError) as caught:
+            load_backend(name)
+        expected = f'Install what it needs: pip install "cabinet[{extra}]"'
+        assert str(caught.value).endswith(expected)
 
 
 def test_a_class_that_is_no_backend_is_refused(site):
