@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from wmrun_envserver.backends.base import ConfigError, NeedsPartialBatch, UnknownEnvError
 from wmrun_envserver.wire.status import Reason
 
-_ABSOLUTE_PATH = re.compile(r"(?<![\w/.:])(?:/[\w.+@~-]+)+/(?=[\w.+@~-])")
+# Not the path of a URL, which follows a host.
+_ABSOLUTE_PATH = re.compile(r"(?<![\w/.])(?:/[\w.+@~-]+)+/([\w.+@~-]+)/?")
 _MAX_TEXT = 1000
 
 
@@ -50,7 +51,7 @@ def public_text(error: BaseException, *, debug: bool) -> str:
     if debug:
         return "".join(traceback.format_exception(type(error), error, error.__traceback__))[-3000:]
     words = str(error).encode(errors="replace").decode()
-    message = _ABSOLUTE_PATH.sub("", words).strip()
+    message = _ABSOLUTE_PATH.sub(r"\1", words).strip()
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
 
