@@ -73,7 +73,7 @@ def test_a_broken_backend_names_its_package_and_the_cause(site, source, cause, r
 
 def test_a_missing_simulator_comes_with_the_extra_that_installs_it(site):
     (site / "arcade_backend.py").write_text("import wmrun_no_such_simulator")
-    backends = {name: "arcade_backend:Backend" for name in ("arcade", "the_other")}
+    backends = dict.fromkeys(("arcade", "the_other"), "arcade_backend:Backend")
     install(site, "cabinet", backends, extras=("arcade", "the-other"))
     for name, extra in (("arcade", "arcade"), ("the_other", "the-other")):
         with pytest.raises(BackendError) as caught:
