@@ -138,9 +138,8 @@ class UnityScene(VectorEnv):
         if len(self._asked) < len(self._slots):
             raise NeedsPartialBatch(
                 f"{len(self._asked)} of {len(self._slots)} agents of behavior {self._behavior!r} "
-                "ask in the first message of the scene: the option agents is more than it has, or "
-                "they ask at different times or appear later, which needs the capability "
-                "partial_batch"
+                "ask in the first message of the scene: either the option agents is more than it "
+                "has, or some appear later or ask at other times"
             )
 
     def _reset_scene(self, step: Sequence[int], reset: Sequence[int]) -> None:
@@ -177,8 +176,8 @@ class UnityScene(VectorEnv):
     def _refuse_lockstep(self, named: Sequence[int]) -> None:
         behind = [slot for slot in named if not self._slots.has_row(slot)]
         raise NeedsPartialBatch(
-            f"the agents of slots {behind} did not ask together with the others: agents that ask "
-            "at different times, or vanish, need the capability partial_batch"
+            f"the agents of the player's slots {behind} did not ask together with the others, or "
+            "are gone"
         )
 
     def _unanswered(self) -> list[int]:

@@ -1,7 +1,6 @@
 """Observations of the stand-in as ML-Agents sends them.
 
-Pixel (row, column, channel) of an image is `pixel`, an integer from 0 to 255, of what the agent
-sees; the raw image holds it divided by 255.
+Images show `pixels` of what the agent sees: as PNG, or divided by 255.
 """
 
 from __future__ import annotations
@@ -14,17 +13,8 @@ import numpy as np
 from mlagents_envs.communicator_objects import observation_pb2
 from PIL import Image
 
+from tests.envserver.unity.standin.pixels import HEIGHT, LARGE, WIDTH, pixels
 from tests.envserver.unity.standin.scene import Sight
-
-HEIGHT, WIDTH = 8, 10
-LARGE = 1100
-"""Side of a raw image of 4.8 MB."""
-
-
-def pixels(sight: Sight, channels: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """Return uint8 `[height, width, channels]`."""
-    rows, columns, depths = np.indices((height, width, channels))
-    return ((20 * sight.age + 7 * rows + 3 * columns + 50 * depths) % 256).astype(np.uint8)
 
 
 def observation(kind: str, sight: Sight) -> Any:
