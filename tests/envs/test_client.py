@@ -7,11 +7,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -21,9 +19,11 @@ from wmrun_envserver.wire import messages
 from wmrun_envserver.wire.service import SERVICE
 
 from tests.envs.conftest import LIMIT_S
+from tests.envs.proxies import Proxy, Rewrite, rewriting, serving
 from wmrun.envs.channel import check_server, open_channel
 from wmrun.envs.client import EnvSession, SessionRequest
 from wmrun.envs.errors import EnvProtocolError, EnvRequestError, EnvServerLost, EnvUnreachable
+from wmrun.envs.member import PoolMember
 from wmrun.envs.pool import EnvPool
 from wmrun.envs.server_log import ServerLog
 from wmrun.envs.supervisor import ServerProcess, start_server
@@ -47,53 +47,6 @@ def request(**changes: Any) -> SessionRequest:
 def free_sessions(server: ServerProcess) -> int:
     with open_channel(server.address) as channel:
         return check_server(channel, server.address, LIMIT_S).limits.free_sessions
-
-
-class Proxy:
-    """A TCP port that leads to a Unix socket, and can cut its connections."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.cuts = 0
-        self._cut_next_reply = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut_at_next_reply(self) -> None:
-        """Let the next request through and close the connection in place of its reply."""
-        self._cut_next_reply.set()
-
-    def close(self) -> None:
-        """Take no more connections; those there are stay."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(self._path)
-            for source, target, is_reply in ((client, server, False), (server, client, True)):
-                pump = threading.Thread(target=self._pump, args=(source, target, is_reply))
-                pump.daemon = True
-                pump.start()
-
-    def _pump(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                if is_reply and self._cut_next_reply.is_set():
-                    self._cut_next_reply.clear()
-                    self.cuts += 1
-                    break
-                target.sendall(data)
-        for end in (source, target):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
@@ -124,6 +77,42 @@ def test_outage_that_outlasts_the_lease_loses_the_session(
             EnvServerLost, match=r"no connection to .* for 1 s, the session's lease"
         ):
             session.step(ACTION)
+
+
+def test_network_that_comes_back_within_the_lease_costs_nothing(proxy: Proxy) -> None:
+    tries = 0
+
+    def restored_at_the_third_try(within_s: float) -> bool:
+        nonlocal tries
+        tries += 1
+        if tries == 3:
+            proxy.restore()
+        return False
+
+    session = EnvSession(
+        proxy.address, request(options={"length": 100}), server_gone=restored_at_the_third_try
+    )
+    with session:
+        session.reset()
+        proxy.cut()
+        assert session.step(ACTION).obs["vector"][0, 0] == 1
+        assert session.step(ACTION).obs["vector"][0, 0] == 2
+    assert tries >= 3
+
+
+def test_network_that_comes_back_after_the_lease_costs_the_episodes(
+    proxy: Proxy, make_pool: Callable[..., EnvPool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wmrun.envs.request._DISTANT_LEASE_S", 1.0)
+    monkeypatch.setattr(PoolMember, "_wait", lambda member, seconds: proxy.restore())
+    pool = make_pool(backend="echo", task="echo", server={"address": proxy.address})
+    pool.open()
+    pool.reset()
+    proxy.cut()
+    rows = pool.step(ACTION)
+    assert (rows.broken, rows.is_first.tolist()) == ((0,), [True])
+    assert rows.errors[0].message.startswith(f"no connection to {proxy.address} for 1 s")
+    assert pool.step(ACTION).obs["vector"][0, 0] == 1
 
 
 def test_heartbeats_keep_a_session_that_does_nothing_else(server: ServerProcess) -> None:
@@ -246,16 +235,62 @@ def test_pool_finds_a_restarted_server_at_its_address(make_pool: Callable[..., E
     os.rmdir(directory)
 
 
-@contextmanager
-def serving(*handlers: grpc.GenericRpcHandler) -> Iterator[str]:
-    """Serve `handlers` in this process and give the address."""
-    server = grpc.server(ThreadPoolExecutor(1), handlers=handlers)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
+UNKNOWN_FIELD = b"\xc2\x3e\x02hi"
+"""Field 1000, length-delimited: what a later version may have added to any message."""
+
+
+def older_reply(reply: messages.OpenSessionReply) -> bytes:
+    for field in ("capabilities", "renderer", "shm_path", "shm_bytes", "max_message_bytes"):
+        reply.ClearField(field)
+    return reply.SerializeToString()
+
+
+def newer_reply(reply: messages.OpenSessionReply) -> bytes:
+    reply.protocol_minor = 7
+    reply.capabilities.append("teleport")
+    reply.observation_space.dict.entries[0].space.role = 99  # type: ignore[assignment]
+    reply.seed_scope = 99  # type: ignore[assignment]
+    return reply.SerializeToString() + UNKNOWN_FIELD
+
+
+def newer_rows(reply: messages.StepReply) -> bytes:
+    reply.rows.status[0] = 99  # type: ignore[call-overload]
+    return reply.SerializeToString() + UNKNOWN_FIELD
+
+
+def without_wishes(request: messages.OpenSessionRequest) -> bytes:
+    request.ClearField("want_capabilities")
+    return request.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("requests", "replies"),
+    [
+        ({"OpenSession": without_wishes}, {"OpenSession": older_reply}),
+        (
+            {},
+            {
+                "OpenSession": newer_reply,
+                "Reset": newer_rows,
+                "Step": newer_rows,
+                "*": lambda reply: reply.SerializeToString() + UNKNOWN_FIELD,
+            },
+        ),
+    ],
+    ids=["older", "newer"],
+)
+def test_server_of_another_minor_version_is_as_good(
+    server: ServerProcess, requests: dict[str, Rewrite], replies: dict[str, Rewrite]
+) -> None:
+    wanted = request(num_envs=2, options={"length": 2}, seeds=[1, 2])
+    with (
+        rewriting(server.address, requests, replies) as address,
+        EnvSession(address, wanted) as session,
+    ):
+        rows = [session.reset(seeds=[3, 4])]
+        rows += [session.step([np.zeros((2, 2), np.float32)]) for _ in range(3)]
+    assert [row.is_first.all() for row in rows] == [True, False, False, True]
+    assert [row.slots.tolist() for row in rows] == [[0, 1]] * 4
 
 
 @contextmanager

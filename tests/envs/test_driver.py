@@ -18,9 +18,12 @@ FIRST, STEP, TERMINATED, TRUNCATED, RESTARTED, FAILED = range(6)
 
 
 class ScriptedPool:
-    """Gives out rows made of `(what, obs, reward)` per slot, keeps the actions it was sent."""
+    """Gives out rows made of `(what, obs, reward)` per slot, keeps the actions it was sent.
 
-    def __init__(self, *script: Sequence[tuple[int, float, float]]) -> None:
+    A slot that is None has no row.
+    """
+
+    def __init__(self, *script: Sequence[tuple[int, float, float] | None]) -> None:
         self.num_envs = len(script[0])
         self.actions: list[np.ndarray] = []
         self._script = iter(script)
@@ -36,11 +39,12 @@ class ScriptedPool:
         self.actions.append(actions[0])
 
     def step_end(self) -> Rows:
-        what, obs, reward = (list(column) for column in zip(*next(self._script), strict=True))
-        broken = tuple(slot for slot, kind in enumerate(what) if kind == RESTARTED)
-        failed = tuple(slot for slot, kind in enumerate(what) if kind == FAILED)
+        there = {slot: row for slot, row in enumerate(next(self._script)) if row is not None}
+        what, obs, reward = (list(column) for column in zip(*there.values(), strict=True))
+        broken = tuple(slot for slot, row in there.items() if row[0] == RESTARTED)
+        failed = tuple(slot for slot, row in there.items() if row[0] == FAILED)
         return Rows(
-            slots=np.arange(self.num_envs),
+            slots=np.array(list(there)),
             obs={"vector": np.array(obs, np.float32)[:, None]},
             reward=np.array(reward, np.float64),
             terminated=np.array([kind == TERMINATED for kind in what]),
@@ -61,7 +65,8 @@ def drive(pool: ScriptedPool, steps: int) -> list[Transitions]:
     """Reset, then send every slot the action 1, 2, 3, ... in the first, second, third step."""
     driver = Driver(pool, ActionAdapter(spaces.Box((1,), low=-9, high=9)))
     rows = [driver.reset()]
-    rows += [driver.step(np.full((pool.num_envs, 1), n + 1, np.float32)) for n in range(steps)]
+    for n in range(steps):
+        rows.append(driver.step(np.full((len(rows[-1].slots), 1), n + 1, np.float32)))
     return rows
 
 
@@ -69,21 +74,22 @@ def table(rows: list[Transitions], slot: int = 0) -> list[tuple[float, float, fl
     """One slot's `(action, obs, reward, flags)`: F is_first, L is_last, T is_terminal, B broken."""
     return [
         (
-            float(row.action[slot, 0]),
-            float(row.obs["vector"][slot, 0]),
-            float(row.reward[slot]),
+            float(row.action[i, 0]),
+            float(row.obs["vector"][i, 0]),
+            float(row.reward[i]),
             "".join(
                 letter
                 for letter, flag in (
-                    ("F", row.is_first[slot]),
-                    ("L", row.is_last[slot]),
-                    ("T", row.is_terminal[slot]),
+                    ("F", row.is_first[i]),
+                    ("L", row.is_last[i]),
+                    ("T", row.is_terminal[i]),
                     ("B", slot in row.broken),
                 )
                 if flag
             ),
         )
         for row in rows
+        for i in np.flatnonzero(row.slots == slot)
     ]
 
 
@@ -176,6 +182,69 @@ def test_reset_breaks_the_episodes_that_were_under_way() -> None:
     assert driver.reset().broken == ()
     driver.step(np.ones((2, 1), np.float32))
     assert driver.reset().broken == (0,)
+
+
+def test_row_that_comes_late_has_the_action_that_led_to_it() -> None:
+    pool = ScriptedPool(
+        [(FIRST, 10, 0), (FIRST, 110, 0)],
+        [(STEP, 11, 1), None],
+        [(STEP, 12, 1), None],
+        [(STEP, 13, 1), (STEP, 111, 1)],
+        [(STEP, 14, 1), (STEP, 112, 1)],
+    )
+    rows = drive(pool, 4)
+    assert table(rows, 1) == [(0, 110, 0, "F"), (1, 111, 1, ""), (4, 112, 1, "")]
+    assert [action[:, 0].tolist() for action in pool.actions] == [[1, 1], [2], [3], [4, 4]]
+
+
+def test_slot_that_was_away_breaks_its_episode_when_it_is_back() -> None:
+    pool = ScriptedPool(
+        [(FIRST, 10, 0), (FIRST, 110, 0)],
+        [None, (STEP, 111, 1)],
+        [None, (TERMINATED, 112, 1)],
+        [(RESTARTED, 20, 0), (FIRST, 120, 0)],
+        [(STEP, 21, 1), (STEP, 121, 1)],
+    )
+    rows = drive(pool, 4)
+    assert table(rows, 0) == [(0, 10, 0, "F"), (0, 20, 0, "FB"), (4, 21, 1, "")]
+    assert [row.broken for row in rows] == [(), (), (), (0,), ()]
+
+
+def test_slot_that_is_told_broken_before_its_row_comes_begins_an_episode_then() -> None:
+    class Early(ScriptedPool):
+        def step_end(self) -> Rows:
+            rows = super().step_end()
+            return dataclasses.replace(rows, broken=(0,)) if len(rows.slots) == 1 else rows
+
+    pool = Early(
+        [(FIRST, 10, 0), (FIRST, 110, 0)],
+        [None, (STEP, 111, 1)],
+        [(FIRST, 20, 0), (STEP, 112, 1)],
+    )
+    rows = drive(pool, 2)
+    assert [row.broken for row in rows] == [(), (), (0,)]
+    assert table(rows, 0) == [(0, 10, 0, "F"), (0, 20, 0, "FB")]
+
+
+def test_slot_that_is_absent_at_a_reset_ends_its_episode_with_its_first_row() -> None:
+    pool = ScriptedPool(
+        [(FIRST, 10, 0), (FIRST, 110, 0)],
+        [(FIRST, 20, 0), None],
+        [(STEP, 21, 1), (FIRST, 120, 0)],
+    )
+    driver = Driver(pool, ActionAdapter(spaces.Box((1,))))
+    rows = [driver.reset(), driver.reset(), driver.step(np.ones((1, 1), np.float32))]
+    assert [row.broken for row in rows] == [(), (0,), (1,)]
+    assert table(rows, 1) == [(0, 110, 0, "F"), (0, 120, 0, "FB")]
+
+
+def test_row_of_a_slot_whose_last_one_was_not_answered_is_refused() -> None:
+    pool = ScriptedPool([(FIRST, 10, 0)], [(STEP, 11, 1)], [(STEP, 12, 1)])
+    driver = Driver(pool, ActionAdapter(spaces.Box((1,))))
+    driver.reset()
+    driver.step(np.ones((1, 1), np.float32))
+    with pytest.raises(EnvProtocolError, match="slot 0 before its last one was answered"):
+        driver.step_end()
 
 
 def test_terminated_at_the_time_limit_counts_as_terminal() -> None:
