@@ -1,11 +1,13 @@
 """A dm_env_rpc server: a ball falls, and a paddle in the last row may catch it.
 
-Run as a program it serves on a free port of 127.0.0.1, which it prints.
+Run as a program it serves on 127.0.0.1, at the port that it is given or else a free one, and prints
+the port.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent import futures
@@ -195,19 +197,19 @@ class Catch(dm_env_rpc_pb2_grpc.EnvironmentServicer):
         )
 
 
-def started(servicer: Catch, credentials: Any = None) -> tuple[grpc.Server, int]:
+def started(servicer: Catch, credentials: Any = None, port: int = 0) -> tuple[grpc.Server, int]:
     """Start a server and return it with its port."""
     server = grpc.server(futures.ThreadPoolExecutor(16), options=(("grpc.so_reuseport", 0),))
     dm_env_rpc_pb2_grpc.add_EnvironmentServicer_to_server(servicer, server)
     if credentials is None:
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
     else:
-        port = server.add_secure_port("127.0.0.1:0", credentials)
+        port = server.add_secure_port(f"127.0.0.1:{port}", credentials)
     server.start()
     return server, port
 
 
 if __name__ == "__main__":
-    running, listening = started(Catch())
+    running, listening = started(Catch(), port=int(sys.argv[1]) if sys.argv[1:] else 0)
     print(listening, flush=True)
     running.wait_for_termination()

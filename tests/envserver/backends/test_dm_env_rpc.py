@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from wmrun_envserver.backends.base import ConfigError, Env, SourceError, UnknownEnvError
-from wmrun_envserver.wire import spaces
+from wmrun_envserver.server.address import UnixAddress
+from wmrun_envserver.server.catalogue import Catalogue
+from wmrun_envserver.server.server import EnvServer
+from wmrun_envserver.wire import messages, spaces
 
 pytest.importorskip("dm_env_rpc")
 
@@ -22,6 +26,7 @@ from wmrun_envserver.backends.dm_env_rpc import DmEnvRpcBackend
 from wmrun_envserver.backends.dm_env_rpc_specs import Actions, Observations
 
 from tests.envserver.backends.remote_catch import COLUMNS, ROWS, Catch, spec, started
+from tests.envserver.server.client import Client
 
 LEFT, STAY, RIGHT = ([np.array(move, np.int8)] for move in (-1, 0, 1))
 
@@ -323,28 +328,71 @@ def test_specs_that_change_at_a_reset_are_an_error(remote: Remote) -> None:
     env.close()
 
 
-def test_a_server_that_is_killed_fails_the_episode_and_its_slot_says_so() -> None:
-    program = Path(__file__).with_name("remote_catch.py")
-    child = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True)
+def catch_process(port: int = 0) -> tuple[subprocess.Popen[str], int]:
+    """Start a catch server of its own process and return it with its port."""
+    program = [sys.executable, str(Path(__file__).with_name("remote_catch.py")), str(port)]
+    child = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
-    port = int(child.stdout.readline())
+    return child, int(child.stdout.readline())
+
+
+def killed(child: subprocess.Popen[str]) -> None:
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+
+
+def test_a_server_that_is_killed_fails_the_episode_and_its_slot_says_so() -> None:
+    child, port = catch_process()
     backend = DmEnvRpcBackend()
     backend.offer("catch", f"127.0.0.1:{port}")
     env = backend.make("catch", {})
     env.reset(None)
     env.step(STAY)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    killed(child)
     for _ in range(2):
         with pytest.raises(ConnectionError, match=f"at 127.0.0.1:{port} is gone: UNAVAILABLE"):
             env.step(STAY)
     env.close()
 
 
-def test_no_server_at_all_is_said_at_once(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wmrun_envserver.backends import dm_env_rpc_connection
+@pytest.mark.servers
+def test_slots_go_on_where_their_server_was_started_again_and_fail_where_it_was_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    child, port = catch_process()
+    backend = DmEnvRpcBackend()
+    backend.offer("catch", f"127.0.0.1:{port}")
+    with tempfile.TemporaryDirectory(prefix="wm") as directory:
+        server = EnvServer(Catalogue(backend), UnixAddress(Path(directory) / "s.sock"))
+        server.start()
+        client = Client(server.address)
+        session = client.open(env_id="catch", num_envs=2).session_id
+        stay = [messages.Tensor(dtype=messages.INT8, shape=[2], data=bytes(2))]
 
+        def step(seq: int) -> messages.Rows:
+            return client.call("Step", session_id=session, seq=seq, action=stay).rows
+
+        client.call("Reset", session_id=session, seq=1)
+        assert list(step(2).status) == [messages.SLOT_OK] * 2
+        killed(child)
+        child, _ = catch_process(port)
+        rows = step(3)
+        assert list(rows.status) == [messages.SLOT_RESTARTED] * 2
+        assert list(rows.is_first) == [True, True]
+        assert all("is gone: UNAVAILABLE" in error.message for error in rows.errors)
+        assert list(step(4).step_in_episode) == [1, 1]
+        monkeypatch.setattr(
+            "wmrun_envserver.backends.dm_env_rpc_connection._CONNECT_TIMEOUT_S", 0.1
+        )
+        killed(child)
+        rows = step(5)
+        assert list(rows.status) == [messages.SLOT_FAILED] * 2
+        assert all("no dm_env_rpc server answers" in error.message for error in rows.errors)
+        client.close()
+        server.drain(5.0)
+
+
+def test_no_server_at_all_is_said_at_once(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dm_env_rpc_connection, "_CONNECT_TIMEOUT_S", 0.2)
     remote.server.stop(None).wait()
     with pytest.raises(

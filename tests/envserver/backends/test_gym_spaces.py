@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,6 @@ SPACES: dict[str, Any] = {
     "empty-box": GYM.Box(-1, 1, (0, 3), np.float32),
     "picture": GYM.Box(0, 255, (8, 8, 3), np.uint8),
     "discrete": GYM.Discrete(3, start=-1),
-    "discrete-int32": GYM.Discrete(3, dtype=np.int32),
     "multi-discrete": GYM.MultiDiscrete([[2, 3], [4, 5]], start=[[0, 1], [2, -3]]),
     "multi-discrete-int8": GYM.MultiDiscrete([2, 3], dtype=np.int8),
     "multi-binary": GYM.MultiBinary([2, 1, 3]),
@@ -53,6 +53,8 @@ SPACES: dict[str, Any] = {
     "numbered-keys": GYM.Dict({1: GYM.Discrete(2), 2: GYM.MultiBinary(2)}),
     "deep": nested(15),  # the mirror adds a level
 }
+if "dtype" in signature(GYM.Discrete).parameters:  # not in Gymnasium 1.0
+    SPACES["discrete-int32"] = GYM.Discrete(3, dtype=np.int32)
 DEEP_TUPLE = GYM.Tuple((nested(15),))
 
 
