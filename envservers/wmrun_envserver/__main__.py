@@ -24,12 +24,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from wmrun_envserver.backends.base import SourceError
     from wmrun_envserver.server.address import AddressError
-    from wmrun_envserver.server.discovery import BackendError, UnknownBackendError
+    from wmrun_envserver.server.discovery import (
+        BackendError,
+        NothingAllowedError,
+        UnknownBackendError,
+    )
     from wmrun_envserver.server.limits import Limits
     from wmrun_envserver.server.security import Security, SecurityError
     from wmrun_envserver.server.startup import ServeOptions, serve
 
+    usage = (AddressError, SecurityError, SourceError, UnknownBackendError, NothingAllowedError)
     try:
         return serve(
             ServeOptions(
@@ -61,11 +67,10 @@ def _serve(arguments: argparse.Namespace) -> int:
                 debug=arguments.debug,
             )
         )
-    except (AddressError, SecurityError, BackendError) as error:
+    except (*usage, BackendError) as error:
         if arguments.debug:
             traceback.print_exc()
-        is_backend = isinstance(error, BackendError) and not isinstance(error, UnknownBackendError)
-        return _fail(error, _BACKEND_ERROR if is_backend else _USAGE_ERROR)
+        return _fail(error, _USAGE_ERROR if isinstance(error, usage) else _BACKEND_ERROR)
 
 
 def _token(arguments: argparse.Namespace) -> int:

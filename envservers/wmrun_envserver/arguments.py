@@ -14,7 +14,7 @@ exit status:
   0  stopped by SIGTERM, SIGINT or the end of the parent
   1  stopped, but an environment still hung after 10 s
   2  a wrong argument: an address, token or certificate that cannot be used; a port in use;
-     an unknown backend. Nothing was started
+     an unknown backend, env id or source. Nothing was started
   3  the backend cannot be loaded: what it needs is not installed
 """
 _EXAMPLES = """\

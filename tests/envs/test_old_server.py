@@ -75,16 +75,14 @@ def test_a_token_works_without_tls(token_file, listen: Sequence[str]) -> None:
 def test_tls_works_with_a_token_and_with_certificates(tmp_path, token_file) -> None:
     server = issue(tmp_path / "server", by="servers")
     client = issue(tmp_path / "client", "learner", by="learners")
-    tls = ("--listen", "0.0.0.0:0", "--tls-cert", str(server.cert), "--tls-key", str(server.key))
+    tls = ("--listen", "127.0.0.1:0", "--tls-cert", str(server.cert), "--tls-key", str(server.key))
 
     with serving(*tls, "--token-file", str(token_file)) as address:
-        address = address.replace("0.0.0.0", "127.0.0.1")
         assert_works(address, Access.load(token_file=token_file, tls_ca=server.ca))
         assert "refuses this learner" in refusal(address, Access.load(tls_ca=server.ca))
         assert "it speaks TLS" in refusal(address, Access(TOKEN))
 
     with serving(*tls, "--tls-client-ca", str(client.ca)) as address:
-        address = address.replace("0.0.0.0", "127.0.0.1")
         certified = Access.load(tls_ca=server.ca, tls_cert=client.cert, tls_key=client.key)
         assert_works(address, certified)
         uncertified = Access.load(tls_ca=server.ca)

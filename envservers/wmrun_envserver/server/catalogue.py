@@ -16,7 +16,7 @@ from wmrun_envserver.backends.base import (
     UnknownEnvError,
 )
 from wmrun_envserver.backends.closest import did_you_mean
-from wmrun_envserver.server.discovery import BackendError, load_backend
+from wmrun_envserver.server.discovery import NothingAllowedError, load_backend
 from wmrun_envserver.server.refusal import public_text
 from wmrun_envserver.wire import messages
 
@@ -42,8 +42,8 @@ class Catalogue:
     ) -> None:
         """Offer the ids of `backend` that match a glob of `allow` (none given: all of them).
 
-        `test_backends` are offered besides, each under its key. Raises `BackendError` for a glob
-        that matches no id.
+        `test_backends` are offered besides, each under its key. Raises `NothingAllowedError` for
+        a glob that matches no id.
         """
         self._backend = backend
         self._allow = tuple(allow)
@@ -143,7 +143,7 @@ class Catalogue:
         env_ids = self._backend.family().env_ids
         for glob in self._allow:
             if not any(fnmatchcase(env_id, glob) for env_id in env_ids):
-                raise BackendError(
+                raise NothingAllowedError(
                     f"--allow {glob}: no env id of the {self._backend.family().name} backend "
                     f"matches.{did_you_mean(glob, env_ids)}"
                 )

@@ -18,6 +18,10 @@ class UnknownBackendError(BackendError):
     """No installed package offers a backend of that name."""
 
 
+class NothingAllowedError(BackendError):
+    """A pattern of `--allow` matches no env id."""
+
+
 def backend_names() -> list[str]:
     """Return the names on offer, sorted; imports none of them."""
     return sorted({point.name for point in entry_points(group=GROUP)})

@@ -6,9 +6,11 @@ import contextlib
 import json
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import Distribution, entry_points
 
 from wmrun_envserver.server.discovery import GROUP, BackendError, backend_names, load_backend
+
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,10 @@ class Installed:
 
     name: str
     package: str
-    num_env_ids: int
+    extra: str | None
+    """What pip takes in brackets to install the simulator, where that is optional."""
+    env_ids: tuple[str, ...]
+    """Those that need no `--env`."""
     problem: str | None
 
 
@@ -39,21 +44,30 @@ def as_table(backends: list[Installed]) -> str:
 
 
 def _load(name: str) -> Installed:
-    try:
-        family = load_backend(name).family()
-    except BackendError as error:
-        return Installed(name, _packages(name), 0, str(error))
-    return Installed(name, _packages(name), len(family.env_ids), None)
-
-
-def _packages(name: str) -> str:
     owners = [point.dist for point in entry_points(group=GROUP) if point.name == name]
-    return ", ".join(sorted(f"{owner.name} {owner.version}" for owner in owners if owner))
+    package = ", ".join(sorted(f"{owner.name} {owner.version}" for owner in owners if owner))
+    extra = next((extra for owner in owners if owner for extra in _extras(owner, name)), None)
+    try:
+        env_ids = load_backend(name).family().env_ids
+    except BackendError as error:
+        return Installed(name, package, extra, (), str(error))
+    return Installed(name, package, extra, env_ids, None)
+
+
+def _extras(owner: Distribution, name: str) -> list[str]:
+    """Return the extra of the backend `name`: called as that is, or as its first word."""
+    offered = owner.metadata.get_all("Provides-Extra") or []
+    return [extra for extra in (name, name.partition("_")[0]) if extra in offered]
 
 
 def _line(backend: Installed, width: int) -> str:
-    start = f"{backend.name:{width}}  {backend.package}  "
-    if backend.problem is None:
-        return f"{start}{backend.num_env_ids or 'no'} env ids"
-    problem = backend.problem.replace("\n", f"\n{' ' * (width + 2)}")
-    return f"{start}cannot be used\n{' ' * (width + 2)}{problem}"
+    extra = f" [{backend.extra}]" if backend.extra else ""
+    start = f"{backend.name:{width}}  {backend.package}{extra}: "
+    if backend.problem is not None:
+        indent = " " * (width + 2)
+        return f"{start}cannot be used\n{indent}" + backend.problem.replace("\n", f"\n{indent}")
+    if not backend.env_ids:
+        return f"{start}env ids by --env ID=SOURCE alone"
+    shown = ", ".join(backend.env_ids[:_SHOWN])
+    more = len(backend.env_ids) - _SHOWN
+    return f"{start}{shown}{f' and {more} more' if more > 0 else ''}"

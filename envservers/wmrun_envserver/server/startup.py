@@ -57,8 +57,8 @@ def serve(options: ServeOptions) -> int:
     """Serve until SIGTERM, SIGINT or the parent's end, and return the exit status.
 
     Standard output carries the ready line and nothing else: what simulators print goes to standard
-    error, as the log does. Raises `AddressError`, `SecurityError` or `BackendError` before anything
-    was started.
+    error, as the log does. Raises `AddressError`, `SecurityError`, `SourceError` or `BackendError`
+    before anything was started.
     """
     ready_fd = _claim_stdout(options.ready_fd)
     log_to_stderr(options.log_level)

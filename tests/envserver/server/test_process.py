@@ -178,6 +178,8 @@ def test_a_killed_server_is_replaced_at_the_same_address(launch, socket_dir):
         (["--max-message-mb", "2048"], 2, "a gRPC message may have at most 1024"),
         (["--workers", "many"], 2, "'many' is neither auto nor a number of processes"),
         (["--env", "reach"], 2, "'reach' is not ID=SOURCE"),
+        (["--env", "reach=a:b"], 2, "backend takes no environments from the command line"),
+        (["--allow", "x*"], 2, "--allow x*: no env id"),
         (["--token-file", "/nowhere/token"], 2, "--token-file: /nowhere/token: No such file"),
         (["--tls-cert", "cert.pem"], 2, "TLS needs both --tls-cert FILE and --tls-key FILE"),
     ],
