@@ -22,6 +22,7 @@ pytest.importorskip("dm_env_rpc")
 
 import grpc
 from dm_env_rpc.v1 import dm_env_rpc_pb2
+from wmrun_envserver.backends import dm_env_rpc_connection
 from wmrun_envserver.backends.dm_env_rpc import DmEnvRpcBackend
 from wmrun_envserver.backends.dm_env_rpc_specs import Actions, Observations
 
