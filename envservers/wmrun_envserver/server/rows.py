@@ -148,11 +148,15 @@ class RowTable:
         parts = (buffer[:count] if order is None else buffer[order] for buffer in self._buffers)
         rows.obs.extend([tensors.encode(part) for part in parts])
         places = None if order is None else {row: place for place, row in enumerate(order)}
-        for key, chunks in self._info.items():
+        # Rows of worker processes arrive in any order: equal rows must be equal bytes all the same.
+        for key, chunks in sorted(self._info.items(), key=lambda item: item[0]):
             indices = [row for chunk_rows, _ in chunks for row in chunk_rows]
+            values = _column(chunks)
             if places is not None:
-                indices = [places[row] for row in indices]
-            rows.info.add(key=key, rows=indices, values=tensors.encode(_column(chunks)))
+                placed = np.array([places[row] for row in indices])
+                ranks = placed.argsort()
+                indices, values = placed[ranks].tolist(), values[ranks]
+            rows.info.add(key=key, rows=indices, values=tensors.encode(values))
         rows.errors.extend(self._errors)
 
     def _store(self, row: int, obs: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns
 
 import numpy as np
@@ -359,9 +359,13 @@ class Slots:
         if table.slot == named:
             table.write(rows)
             return
-        rank = {slot: place for place, slot in enumerate(named)}
-        order = sorted(
-            range(len(table)),
-            key=lambda row: rank.get(table.slot[row], len(self) + table.slot[row]),
-        )
+        order = sorted(range(len(table)), key=self._rank(named))
         table.write(rows, order)
+
+    def _rank(self, named: list[int]) -> Callable[[int], int]:
+        """Return the place of each row: where the slots named ascend, so do all."""
+        slots = self._table.slot
+        if named == sorted(named):
+            return slots.__getitem__
+        places = {slot: place for place, slot in enumerate(named)}
+        return lambda row: places.get(slots[row], len(self) + slots[row])

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -344,7 +345,9 @@ class WorkerHosts(Host):
             self._rebuilt += job.slots
 
     def _flush(self, table: RowTable) -> None:
-        arrived, self._arrived = self._arrived, []
+        # In the order of slots, whoever was first: rows must not depend on the timing.
+        arrived = sorted(self._arrived, key=lambda item: item[0].slots.start)
+        self._arrived.clear()
         for member, batch in arrived:
             try:
                 table.add_batch(batch)
@@ -390,7 +393,8 @@ class WorkerHosts(Host):
         return any(member.jobs for member in self._members)
 
     def _taken_failures(self) -> list[Failure]:
-        failures, self._failures = self._failures, []
+        failures = sorted(self._failures, key=lambda failure: failure.slots)
+        self._failures.clear()
         return failures
 
 
@@ -405,7 +409,9 @@ def _is_stepped(member: _Member) -> bool:
 
 
 def _batch(rows: messages.Rows) -> Batch:
-    info = {column.key: (list(column.rows), tensors.decode(column.values)) for column in rows.info}
+    info: dict[str, Any] = {
+        column.key: (list(column.rows), tensors.decode(column.values)) for column in rows.info
+    }
     return Batch(
         slots=np.array(rows.slot, np.int64),
         obs=[tensors.decode(leaf) for leaf in rows.obs],

@@ -86,7 +86,7 @@ class _Worker:
             self._build(messages.ResetRequest.FromString(frame.payload))
         elif frame.kind == Kind.RESETS:
             resets = messages.ResetRequest.FromString(frame.payload)
-            seeds = list(resets.seeds) or [None] * len(resets.slots)
+            seeds: list[int | None] = [*resets.seeds] or [None] * len(resets.slots)
             self._resets += zip(resets.slots, seeds, strict=True)
         elif frame.kind == Kind.ADVANCE:
             self._advance(messages.StepRequest.FromString(frame.payload))

@@ -61,8 +61,8 @@ class ScriptedVectorEnv(VectorEnv):
         self._tick = 0
         self._steps = np.zeros(num_slots, np.int64)
         self._gears = np.zeros(num_slots, np.int64)
-        self._owed: dict[int, bool] = {}
-        """Slots whose row is due, and whether it is a first one."""
+        self._owed: dict[int, tuple[bool, int]] = {}
+        """Slots whose row is due: whether it is a first one, and from which tick it may come."""
         self._asked: set[int] = set()
 
     def advance(
@@ -78,12 +78,12 @@ class ScriptedVectorEnv(VectorEnv):
         for row, slot in enumerate(step):
             self._steps[slot] += 1
             self._gears[slot] = action[1][row]
-            self._owed[slot] = False
+            self._owed[slot] = (False, self._tick + self._partial)
         for row, slot in enumerate(reset):
             self._steps[slot] = self._gears[slot] = 0
             if seeds is not None:
                 self.seeds[slot] = seeds[row]
-            self._owed[slot] = True
+            self._owed[slot] = (True, self._tick)
         self._asked.difference_update([*step, *reset])
         due = self._due() if self._partial else sorted(self._owed)
         while self._partial and not due and not self._asked:
@@ -103,13 +103,13 @@ class ScriptedVectorEnv(VectorEnv):
         return [
             slot
             for slot in sorted(self._owed)
-            if self._tick >= _of(self.script.appears_at, slot)
+            if self._tick >= max(self._owed[slot][1], _of(self.script.appears_at, slot))
             and self._tick % _of(self.script.periods, slot) == 0
         ]
 
     def _batch(self, due: list[int]) -> Batch:
         slots = np.array(due, np.int64)
-        first = np.array([self._owed.pop(slot) for slot in due], np.bool_)
+        first = np.array([self._owed.pop(slot)[0] for slot in due], np.bool_)
         self._asked.update(due)
         steps = self._steps[slots]
         vector = np.stack([steps, self._gears[slots], self.seeds[slots]], 1).astype(np.float32)
