@@ -17,6 +17,7 @@ from wmrun_envserver.wire import messages
 _GRACE_S = 10.0
 _STEP_MS = 1500
 _LIMIT_S = 10.0
+_ORPHAN_LIMIT_S = 5.0
 
 
 @check(26, "kill-and-restart", needs="--launch")
@@ -31,7 +32,7 @@ def kill_and_restart(run: Run) -> None:
     server.signal(signal.SIGKILL)
     server.wait(_LIMIT_S)
     _expect_unavailable(session)
-    orphans = await_end(children, _LIMIT_S)
+    orphans = await_end(children, _ORPHAN_LIMIT_S)
     require(not orphans, "processes of the server after SIGKILL", "none", sorted(orphans))
     server.start(run.deadline)
     _expect_unknown(session)
@@ -40,7 +41,7 @@ def kill_and_restart(run: Run) -> None:
     again.step()
     children = server.descendants()
     _stop(server)
-    orphans = await_end(children, _LIMIT_S)
+    orphans = await_end(children, _ORPHAN_LIMIT_S)
     require(not orphans, "processes of the server after SIGTERM", "none", sorted(orphans))
     left = sorted(str(path.name) for path in server.files())
     require(not left, "files in TMPDIR and beside the socket after SIGTERM", "none", left)

@@ -17,7 +17,7 @@ from wmrun_envserver.conformance.run import Settings
 from wmrun_envserver.conformance.suite import Suite, all_checks
 
 from tests.envserver.conformance.mutations import BROKEN, Broken
-from tests.envserver.conformance.proxy import Proxy
+from tests.envserver.conformance.proxy import Call, Proxy
 
 pytestmark = pytest.mark.servers
 ROOT = Path(__file__).parents[3]
@@ -82,7 +82,7 @@ def test_a_tls_server_that_asks_for_no_certificate_fails_the_security_check(echo
     proxy = Proxy(
         echo_server.target.address,
         "127.0.0.1:0",
-        lambda call: call.forward(),
+        Call.forward,
         credentials=credentials,
     )
     proxy.start()
@@ -101,7 +101,7 @@ def test_a_tls_server_that_asks_for_no_certificate_fails_the_security_check(echo
 def test_a_socket_that_others_can_reach_fails_the_security_check(echo_server, tmp_path):
     tmp_path.chmod(0o755)
     address = f"unix:{tmp_path}/p.sock"
-    proxy = Proxy(echo_server.target.address, address, lambda call: call.forward())
+    proxy = Proxy(echo_server.target.address, address, Call.forward)
     proxy.start()
     result = outcome(30, Target(address))
     proxy.stop()
@@ -117,12 +117,12 @@ def test_a_socket_that_others_can_reach_fails_the_security_check(echo_server, tm
     ],
 )
 def test_a_stream_that_is_wrong_at_one_point_fails_its_check(options, words, broken):
-    result = outcome(32, broken(lambda call: call.forward(), **options))
+    result = outcome(32, broken(Call.forward, **options))
     assert result.status == "FAIL"
     assert words in str(result.unmet)
 
 
 @pytest.mark.parametrize("number", [check.number for check in all_checks()])
 def test_the_proxy_alone_breaks_nothing(number, broken):
-    result = outcome(number, broken(lambda call: call.forward()))
+    result = outcome(number, broken(Call.forward))
     assert result.unmet is None
