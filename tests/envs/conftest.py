@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,12 @@ def make_pool(tmp_path: Path) -> Iterator[Callable[..., EnvPool]]:
     yield make
     for pool in pools:
         pool.close()
+
+
+def stop_process(pid: int) -> None:
+    """Stop a child process, and return once none of its threads runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
 
 
 def wait_for_exit(pidfd: int) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from wmrun_envserver.wire import spaces
 
-from tests.envs.conftest import wait_for_exit
+from tests.envs.conftest import stop_process, wait_for_exit
 from tests.envs.faulty_backend import FAULT
 from wmrun.envs import client, exchange, heartbeat, member
 from wmrun.envs.actions import ActionAdapter
@@ -251,7 +251,7 @@ def test_server_that_is_stopped_is_replaced(
     pool = make_faulty(server={"step_timeout_s": 0.2})
     driver = driver_of(pool)
     driver.reset()
-    os.kill(server_pid(pool), signal.SIGSTOP)
+    stop_process(server_pid(pool))
     row = driver.step(actions(0))
     assert row.broken == (0,)
     assert row.errors[0].message.startswith("the env server hangs: no reply within 0.4 s")

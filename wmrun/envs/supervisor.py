@@ -91,7 +91,7 @@ def start_server(
     timeout_s: float,
     workers: int | Literal["auto"] = "auto",
     sources: Mapping[str, str] = MappingProxyType({}),
-    restarts: RestartsConfig | None = None,
+    restarts: RestartsConfig = RestartsConfig(),
     cancelled: Callable[[], bool] = lambda: False,
 ) -> ServerProcess:
     """Run `PYTHON -m wmrun_envserver serve` and wait until it serves.
@@ -107,8 +107,10 @@ def start_server(
     arguments += [] if workers == "auto" else ["--workers", str(workers)]
     for task, source in sources.items():
         arguments += ["--env", f"{task}={source}"]
-    if restarts is not None:
+    # What is at its default is left out: an older server may not know the flags.
+    if restarts.per_window != RestartsConfig().per_window:
         arguments += ["--max-restarts", str(restarts.per_window)]
+    if restarts.window_s != RestartsConfig().window_s:
         arguments += ["--restart-window-s", str(math.ceil(restarts.window_s))]
     child = _spawn(interpreter, arguments, log)
     try:
