@@ -85,6 +85,8 @@ def test_entries_land_in_their_rows_while_some_slots_wait_and_others_wrap(
             replay.append(only(slots, transitions(number, NUM_ENVS)))
             if number % 7 == 0:
                 replay.flush()
+            if number % 3 == 0:
+                slots = np.flatnonzero(replay.stop > 0)  # of which some have no row that waits
             newest = rng.integers(1000, size=(len(slots), 2), dtype=np.int32)
             replay.write_newest(slots, {"mark": newest})
             expected[slots, replay.stop[slots] - 1] = newest
@@ -114,6 +116,33 @@ def test_a_slot_that_ran_ahead_loses_rows_and_the_others_come_back_whole(tmp_pat
         assert 50 - 32 <= start[0] <= 51 - 32
         assert start[2] == 50 - 32
         assert_holds(replay, stream, 18)
+
+
+def test_a_row_that_destroys_nothing_does_not_hide_one_that_does(tmp_path: Path):
+    with open_replay(tmp_path, capacity=64, num_envs=2) as replay:
+        stream = record(replay, [[0, 1]] * 5 + [[1]] * 28)
+        state = replay.save()
+        record(replay, [[0, 1]] * 10)  # rows of slot 0 go where none was, of slot 1 over others
+    with open_replay(tmp_path, capacity=64, num_envs=2) as replay:
+        replay.load(state)
+        assert replay.start[0] == 0
+        assert 43 - 34 <= replay.start[1] <= 43 - 32
+        assert_holds(replay, stream, 3)
+
+
+def test_episodes_that_were_cut_after_the_checkpoint_go_on_in_every_slot_on_load(tmp_path: Path):
+    with open_replay(tmp_path, capacity=30, num_envs=NUM_ENVS) as replay:
+        for number, slots in enumerate([[0, 1, 2], [2], [1, 2]]):
+            rows = only(slots, transitions(number, NUM_ENVS))
+            rows.is_last[:] = False
+            replay.append(rows)
+        state = replay.save()
+        replay.append(transitions(3, NUM_ENVS, broken=range(NUM_ENVS)))
+        replay.flush()
+    with open_replay(tmp_path, capacity=30, num_envs=NUM_ENVS) as replay:
+        replay.load(state)
+        newest = replay.read(np.arange(NUM_ENVS), replay.stop - 1, 1)
+        assert not newest["is_last"].any()
 
 
 def test_a_killed_process_comes_back_with_every_slot_as_long_as_its_checkpoint(tmp_path: Path):
