@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -47,6 +48,8 @@ class Launcher:
                 f"--launch {command!r} has neither {{address}} nor {{port}}: the suite must say "
                 "where to listen"
             )
+        if shutil.which(self._words[0]) is None:
+            raise LaunchError(f"--launch {command!r}: there is no program {self._words[0]!r}")
         self._credentials = credentials
 
     @property
@@ -79,17 +82,14 @@ class Launcher:
         port = address.rpartition(":")[2]
         words = [word.replace("{address}", address).replace("{port}", port) for word in self._words]
         with (directory / LOG).open("ab") as output:
-            try:
-                return subprocess.Popen(
-                    words,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                    env=os.environ | {"TMPDIR": str(temporary)},
-                )
-            except OSError as error:
-                raise LaunchError(f"--launch: {words[0]}: {error.strerror}") from None
+            return subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env=os.environ | {"TMPDIR": str(temporary)},
+            )
 
 
 class Launched:
