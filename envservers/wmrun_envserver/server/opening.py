@@ -233,7 +233,7 @@ class Opener:
                 raise Refused(
                     Reason.TOO_LARGE,
                     f"one {name} of {request.num_envs} slots needs about {size} bytes; "
-                    f"a message may have {self._limits.max_message_bytes}",
+                    f"a message may have {self._limits.max_message_bytes} (--max-message-mb)",
                     field="num_envs",
                 )
 

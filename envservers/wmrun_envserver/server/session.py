@@ -169,8 +169,8 @@ class Session:
         if len(data) > self._max_message_bytes:
             raise Refused(
                 Reason.TOO_LARGE,
-                f"the reply has {len(data)} bytes; a message may have {self._max_message_bytes}. "
-                "The call ran: go on with the next seq",
+                f"the reply has {len(data)} bytes; a message may have {self._max_message_bytes} "
+                "(--max-message-mb). The call ran: go on with the next seq",
             )
         return data
 

@@ -40,7 +40,7 @@ def server() -> Iterator[ServerUnderFire]:
 @pytest.mark.parametrize(
     "count",
     [
-        250,
+        150,
         pytest.param(2_000, marks=pytest.mark.servers),
         pytest.param(10_000, marks=pytest.mark.slow),
     ],
@@ -77,7 +77,7 @@ def test_a_server_on_the_oldest_runtime_survives_hostile_messages():
 @pytest.mark.parametrize(
     "count",
     [
-        250,
+        350,
         pytest.param(8_000, marks=pytest.mark.servers),
         pytest.param(90_000, marks=pytest.mark.slow),
     ],
