@@ -31,12 +31,16 @@ _STOP_GRACE_S = 1.0
 
 
 class LoopbackCommunicator(Communicator):  # type: ignore[misc]
-    """Listens on 127.0.0.1; `port` 0 takes any that is free, and `port` then says which."""
+    """Listens on 127.0.0.1; `port` 0 takes any that is free, and `port` then says which.
+
+    Waits `timeout_s`, which may be changed, for each message of the player; one that is late raises
+    `UnityTimeOutException`.
+    """
 
     def __init__(self, port: int, timeout_s: float) -> None:
         """Listen. Raises `UnityWorkerInUseException` where another process has the port."""
         super().__init__(0, port)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._exchange = _Exchange()
         self._server = grpc.server(
             _DaemonThreads(),
@@ -73,7 +77,7 @@ class LoopbackCommunicator(Communicator):  # type: ignore[misc]
         self._exchange.replies.put(message)
 
     def _receive(self, poll_callback: Any) -> Any:
-        deadline = monotonic() + self._timeout_s
+        deadline = monotonic() + self.timeout_s
         while True:
             try:
                 return self._exchange.requests.get(timeout=_POLL_S)
@@ -81,7 +85,7 @@ class LoopbackCommunicator(Communicator):  # type: ignore[misc]
                 if poll_callback is not None:
                     poll_callback()
             if monotonic() >= deadline:
-                raise UnityTimeOutException(f"Unity said nothing for {self._timeout_s:g} s")
+                raise UnityTimeOutException(f"Unity said nothing for {self.timeout_s:g} s")
 
 
 class _Exchange(UnityToExternalProtoServicer):  # type: ignore[misc]

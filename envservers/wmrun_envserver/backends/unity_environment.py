@@ -38,7 +38,7 @@ class PlayerEnvironment(UnityEnvironment):  # type: ignore[misc]
     """A player that was started here, or the Editor, over a connection on the loopback.
 
     The port of a player is any that is free, and its alone. Whatever is asked of one that ended, or
-    that says nothing for `timeout_s`, raises `UnityEnvironmentException`.
+    that lets the time limits pass, raises `UnityEnvironmentException`.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class PlayerEnvironment(UnityEnvironment):  # type: ignore[misc]
         source: PlayerSource,
         *,
         seed: int,
+        start_timeout_s: float,
         timeout_s: float,
         no_graphics: bool,
         side_channels: Sequence[Any],
     ) -> None:
         """Start the player, or wait for the Editor, and shake hands."""
         self._source = source
-        self._patience_s = timeout_s
         self._player: PlayerProcess | None = None
-        self._connection = _listen(0 if source.command else EDITOR_PORT, timeout_s)
+        self._connection = _listen(0 if source.command else EDITOR_PORT, start_timeout_s)
         channels = list(side_channels)
         try:
             if source.command:
@@ -62,13 +62,13 @@ class PlayerEnvironment(UnityEnvironment):  # type: ignore[misc]
             super().__init__(
                 base_port=self._connection.port,
                 seed=seed,
-                timeout_wait=timeout_s,
                 side_channels=channels,
             )
             self._side_channel_manager = _KnownChannels(channels)
+            self._connection.timeout_s = timeout_s
         except UnityTimeOutException:
             self._close()
-            raise UnityEnvironmentException(self._silence()) from None
+            raise UnityEnvironmentException(self._no_connection()) from None
         except BaseException:
             self._close()
             raise
@@ -89,7 +89,10 @@ class PlayerEnvironment(UnityEnvironment):  # type: ignore[misc]
         try:
             exchange()
         except UnityTimeOutException:
-            raise UnityEnvironmentException(self._silence()) from None
+            raise UnityEnvironmentException(
+                f"{self._source.name} said nothing for {self._connection.timeout_s:g} s "
+                "(option timeout_s)"
+            ) from None
         except UnityCommunicatorStoppedException:
             raise UnityEnvironmentException(f"{self._source.name} was told to quit") from None
 
@@ -108,13 +111,16 @@ class PlayerEnvironment(UnityEnvironment):  # type: ignore[misc]
         if self._player is not None:
             self._player.stop(_QUIT_GRACE_S)
 
-    def _silence(self) -> str:
-        waited = f"{self._source.name} said nothing for {self._patience_s:g} s (option timeout_s)"
+    def _no_connection(self) -> str:
+        waited = (
+            f"{self._source.name} did not connect within {self._connection.timeout_s:g} s (option "
+            "start_timeout_s)"
+        )
         if not self._source.command:
-            return f"{waited}: press Play in the Editor, once"
+            return f"{waited}: press Play in the Editor once this waits"
         return (
-            f"{waited}: it may wait for a window, which a machine without display gives it under "
-            "xvfb-run, or hang; agents need the Behavior Type Default"
+            f"{waited}: without a display it needs xvfb-run or the option no_graphics, and its "
+            "agents the Behavior Type Default"
         )
 
 

@@ -67,7 +67,8 @@ class Sampler:
 class UnityOptions:
     """`agents` slots per player, of the one behaviour named `behavior`.
 
-    `timeout_s` is how long the player may say nothing: the time to load, or between two messages.
+    The player has `start_timeout_s` to load and to connect (or someone to press Play), and then
+    `timeout_s` from one message to the next.
     """
 
     common: CommonOptions
@@ -75,6 +76,7 @@ class UnityOptions:
     behavior: str | None = None
     agents: int = 1
     no_graphics: bool = False
+    start_timeout_s: float = 60.0
     timeout_s: float = 60.0
     parameters: Mapping[str, float | Sampler] = field(default_factory=dict)
 
@@ -87,6 +89,7 @@ class UnityOptions:
             behavior=_name(reader, "behavior"),
             agents=reader.integer("agents", 1),
             no_graphics=reader.flag("no_graphics", False),
+            start_timeout_s=_number(reader, "start_timeout_s", 60.0, low=1.0),
             timeout_s=_number(reader, "timeout_s", 60.0, low=1.0),
             parameters=_parameters(reader),
         )

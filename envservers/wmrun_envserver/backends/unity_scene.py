@@ -65,6 +65,7 @@ class UnityScene(VectorEnv):
         self._env = PlayerEnvironment(
             source,
             seed=seed,
+            start_timeout_s=options.start_timeout_s,
             timeout_s=options.timeout_s,
             no_graphics=options.no_graphics,
             side_channels=self._channels.all,

@@ -45,6 +45,7 @@ def test_parameters_are_numbers_or_samplers() -> None:
         ({"time_scale": -1}, "time_scale", "must be a number >= 0"),
         ({"time_scale": "fast"}, "time_scale", "must be a number >= 0"),
         ({"timeout_s": 0.5}, "timeout_s", "must be a number >= 1"),
+        ({"start_timeout_s": 0}, "start_timeout_s", "must be a number >= 1"),
         ({"target_frame_rate": -2}, "target_frame_rate", "must be an integer >= -1"),
         ({"width": 84}, "height", "'width' needs 'height' beside it"),
         ({"height": 84}, "width", "'height' needs 'width' beside it"),

@@ -1,7 +1,7 @@
-"""The stand-in's program: `--mlagents-port N --scenario NAME [--log DIR] [--once FILE]`.
+"""The stand-in's program: `--mlagents-port N --scenario NAME [--log DIR] [--once DIR]`.
 
 Writes what it is told, one JSON object a line, to `DIR/PID.jsonl`. With `--once`, what goes wrong
-in the scenario goes wrong only in the first process that finds no FILE.
+in the scenario goes wrong only in the first process that plays it with that DIR.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from mlagents_envs.communicator_objects.agent_info_pb2 import AgentInfoProto
@@ -33,7 +33,7 @@ EXIT_CODE_OF_THE_DEAD = 9
 def main() -> int:
     options = _options()
     player = Player(SCENARIOS[options.scenario], Log(options.log), options.mlagents_port)
-    if options.once is not None and not _first(options.once):
+    if options.once is not None and not _first(options.once / options.scenario):
         player.fault = ""
     player.log("started", port=options.mlagents_port, arguments=sys.argv[1:])
     return player.play()
@@ -74,13 +74,13 @@ class Player:
         told = self._exchange(self._introduction()).unity_input.rl_initialization_input
         self.log("hello", seed=told.seed, version=told.communication_version)
         if self.fault == "die_in_handshake":
-            return EXIT_CODE_OF_THE_DEAD
+            _die()
         reply = self._exchange(_message())
         while reply.header.status == GO_ON:
             answer = self._answer(reply.unity_input.rl_input)
             if self.fault and self._messages > self._scenario.after:
                 if self.fault == "die":
-                    return EXIT_CODE_OF_THE_DEAD
+                    _die()
                 if self.fault == "hang":
                     return _hang()
                 if self.fault == "quit":
@@ -191,6 +191,10 @@ def _message() -> Any:
     message = UnityMessageProto()
     message.header.status = GO_ON
     return message
+
+
+def _die() -> NoReturn:
+    os._exit(EXIT_CODE_OF_THE_DEAD)
 
 
 def _hang() -> int:
