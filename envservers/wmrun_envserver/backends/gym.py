@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ctypes.util import find_library
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # pygame greets on stdout, where the server's ready line may go, and needs no display for frames.
 _QUIET = {"PYGAME_HIDE_SUPPORT_PROMPT": "1", "SDL_VIDEODRIVER": "dummy"}
+_OFFSCREEN = {"egl": "EGL", "osmesa": "OSMesa"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class GymBackend(Backend):
     def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:
         options = GymOptions.read(config)
         draws = render or options.common.image is not None
+        if draws:
+            _draw_offscreen()
         simulator = self._maker(env_id).make(options.kwargs, render=draws)
         try:
             return self._wrapped(env_id, simulator, options.common, render)
@@ -124,3 +128,13 @@ class GymBackend(Backend):
         if options.image is not None and not can_render:
             raise ConfigError(f"{env_id} renders no frames: leave image out", "image")
         return wrapped(env, options, env.render)
+
+
+def _draw_offscreen() -> None:
+    """Have Gymnasium's MuJoCo envs draw without a display where there is none.
+
+    Only once something is drawn: MuJoCo then loads OpenGL, which a machine may not have.
+    """
+    if not os.environ.get("DISPLAY") and not os.environ.get("MUJOCO_GL"):
+        found = (name for name, library in _OFFSCREEN.items() if find_library(library))
+        os.environ["MUJOCO_GL"] = next(found, "egl")

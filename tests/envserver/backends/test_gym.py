@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,12 @@ from wmrun_envserver.backends.gym_spaces import from_gymnasium  # noqa: E402
 
 BACKEND = GymBackend()
 RIGHT = [np.array(1)]
+
+
+@pytest.fixture(autouse=True)
+def mujoco_gl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put back what the first frame sets."""
+    monkeypatch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL", ""))
 
 
 def made(env_id: str, config: dict) -> Env:
@@ -158,6 +165,22 @@ def test_frames_for_people_come_at_the_envs_own_size_whatever_is_observed() -> N
         assert len(first.obs) == 1
         env.close()
         replay.close()
+
+
+@pytest.mark.parametrize(
+    ("display", "preset", "expected"),
+    [("", "", ("egl", "osmesa")), ("", "osmesa", ("osmesa",)), (":0", "", ("",))],
+)
+def test_mujoco_is_told_to_draw_offscreen_where_there_is_no_display(
+    monkeypatch: pytest.MonkeyPatch, display: str, preset: str, expected: tuple[str, ...]
+) -> None:
+    pytest.importorskip("pygame")
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.setenv("MUJOCO_GL", preset)
+    BACKEND.make("CartPole-v1", {}).close()
+    assert os.environ["MUJOCO_GL"] == preset
+    BACKEND.make("CartPole-v1", {}, render=True).close()
+    assert os.environ["MUJOCO_GL"] in expected
 
 
 def test_kwargs_reach_the_env() -> None:

@@ -81,6 +81,7 @@ def mazes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (package / "__init__.py").write_text("")
     (package / "maze.py").write_text(MAZES)
     (package / "broken.py").write_text("import a_package_that_is_missing")
+    monkeypatch.setenv("MUJOCO_GL", "egl")  # else the first frame would set it, and leave it so
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
