@@ -37,11 +37,20 @@ class Ledger:
         self.awaits = np.zeros(num_slots, np.bool_)
         self.lost = np.zeros(num_slots, np.bool_)
         """Its simulator was replaced and no row said so yet."""
+        self.is_calm = False
+        """Whether every slot is running."""
         self._errors: list[tuple[str, str]] = [("", "")] * num_slots
+        self._all = list(range(num_slots))
+
+    def mark(self, slots: Sequence[int], phase: int) -> None:
+        """Put `slots` into `phase`."""
+        if len(slots):
+            self.phase[list(slots)] = phase
+            self.is_calm = False
 
     def note_loss(self, slot: int, reason: str, message: str) -> None:
         """The simulator of `slot` is gone, for that reason."""
-        self.phase[slot] = DOWN
+        self.mark([slot], DOWN)
         self.lost[slot] = True
         self._errors[slot] = reason, message
 
@@ -57,6 +66,13 @@ class Ledger:
         """Enter the rows of `table` from `start` on, and give them their counters and status."""
         if start == len(table):
             return
+        if self.is_calm and start == 0 and table.slot == self._all and not _any_edge(table):
+            self.step += 1
+            self.awaits[:] = True
+            table.episode += self.episode.tolist()
+            table.step += self.step.tolist()
+            table.status += [messages.SLOT_OK] * len(table)
+            return
         slots = np.array(table.slot[start:], np.int64)
         first = np.array(table.is_first[start:], np.bool_)
         steps = self.step[slots] + 1
@@ -66,6 +82,7 @@ class Ledger:
         self.step[slots] = steps
         ended = np.array(table.terminated[start:]) | np.array(table.truncated[start:])
         self.phase[slots] = np.where(ended, ENDED, RUNNING)
+        self.is_calm = bool((self.phase == RUNNING).all())
         self.awaits[slots] = True
         table.episode += self.episode[slots].tolist()
         table.step += steps.tolist()
@@ -100,3 +117,8 @@ class Ledger:
         self.lost[slots[restarted]] = False
         status: list[int] = np.where(restarted, messages.SLOT_RESTARTED, messages.SLOT_OK).tolist()
         return status
+
+
+def _any_edge(table: RowTable) -> bool:
+    """Return whether an episode begins or ends in a row of `table`."""
+    return True in table.is_first or True in table.terminated or True in table.truncated

@@ -113,7 +113,7 @@ class Slots:
         failed = self._ledger.among(sorted(missing), phases.FAILED)
         self._ledger.add_blanks(self._table, failed, messages.SLOT_FAILED)
         absent = sorted(missing.difference(failed))
-        self._ledger.phase[absent] = phases.AWAY
+        self._ledger.mark(absent, phases.AWAY)
         self._ledger.awaits[absent] = False
         self._ledger.add_blanks(self._table, absent, messages.SLOT_ABSENT)
         self._write(named, rows)
@@ -126,18 +126,18 @@ class Slots:
         `Refused` before any environment is touched.
         """
         named = self._named(request)
-        running = self._ledger.phase[named] == phases.RUNNING
-        ignored = [] if running.all() else np.flatnonzero(~running).tolist()
+        ignored = [] if self._ledger.is_calm else self._ignored(named)
         action = self._check_actions(request.action, len(named), ignored)
         started = perf_counter_ns()
         self._table.begin()
         self._given_up.clear()
-        self._ledger.awaits[named] = False
+        if self._partial:
+            self._ledger.awaits[named] = False
+        stepped = named
         if ignored:
-            stepped = [slot for slot, runs in zip(named, running.tolist(), strict=True) if runs]
-            action = [leaf[running] for leaf in action]
-        else:
-            stepped = named
+            rows_kept = sorted(set(range(len(named))).difference(ignored))
+            stepped = [named[row] for row in rows_kept]
+            action = [leaf[rows_kept] for leaf in action]
         self._advance(named, stepped, action, len(ignored) > 0)
         self._write(named, rows)
         return perf_counter_ns() - started
@@ -160,6 +160,11 @@ class Slots:
     def close(self) -> None:
         """Close every simulator; one that raises is logged."""
         self._host.close()
+
+    def _ignored(self, named: list[int]) -> list[int]:
+        """Return the rows of `named` whose slots are in no episode."""
+        rows: list[int] = np.flatnonzero(self._ledger.phase[named] != phases.RUNNING).tolist()
+        return rows
 
     def _named(self, request: messages.StepRequest) -> list[int]:
         if not self._partial:
@@ -184,6 +189,8 @@ class Slots:
         return named
 
     def _refuse_if(self, what: str, named: list[int], phase: int) -> None:
+        if self._ledger.is_calm:
+            return
         slots = self._ledger.among(named, phase)
         if slots:
             raise Refused(Reason.NOT_RESET, f"{what} the slots {slots}", field="slots", slots=slots)
@@ -200,7 +207,7 @@ class Slots:
             begun = ledger.among(named, phases.ENDED, phases.STALE)
         failures = self._move(Move(stepped, action, begun, [self._seed(slot) for slot in begun]))
         if self._partial:
-            ledger.phase[ledger.among(begun, phases.ENDED, phases.STALE)] = phases.AWAY
+            ledger.mark(ledger.among(begun, phases.ENDED, phases.STALE), phases.AWAY)
             self._settle(failures, named)
         elif failures:
             self._recover(failures, named, named)
@@ -208,7 +215,7 @@ class Slots:
             ended = ledger.among(sorted(set(table.slot)), phases.ENDED)
             failures = self._begin(ended)
             if self._partial:
-                ledger.phase[ledger.among(ended, phases.ENDED)] = phases.AWAY
+                ledger.mark(ledger.among(ended, phases.ENDED), phases.AWAY)
                 self._settle(failures, named)
             else:
                 self._recover(failures, named, named)
@@ -276,7 +283,7 @@ class Slots:
         groups = {self._host.mates(slot) for slot in failed}
         for group in sorted(groups):
             if all(self._budget.allows(slot) for slot in group):
-                self._ledger.phase[list(group)] = phases.DOWN
+                self._ledger.mark(group, phases.DOWN)
                 self._ledger.lost[list(group)] = True
                 self._replace(group, 0.0)
         failures: list[Failure] = []
@@ -294,7 +301,7 @@ class Slots:
             kept = [slot for slot in failure.slots if self._has_budget(slot)]
             lost = [slot for slot in failure.slots if slot not in kept]
             if lost:
-                self._ledger.phase[lost] = phases.FAILED
+                self._ledger.mark(lost, phases.FAILED)
                 self._host.discard(lost)
                 self._given_up += lost
             if kept:
