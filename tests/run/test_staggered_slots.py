@@ -110,13 +110,14 @@ def test_sequences_that_are_trained_on_stay_in_their_slot(make_loop):
 
 
 def test_a_resumed_run_goes_on_behind_the_rows_of_each_slot(make_loop):
-    driver = StaggeredDriver(NUM_ENVS, seed=5)
+    driver = StaggeredDriver(NUM_ENVS, seed=9)
     first = make_loop(driver)
     first.trainer.run()
     older = first.trainer.parts.checkpoints.all()[0]
     stops = older.state()["replay"]["stop"]
     assert len(set(stops)) > 1
     assert all(np.array(stops) < first.replay.stop)
+    assert not driver.streams[-1][stops[-1] - 1]["is_last"], "the slot that is away at first"
     first.replay.close()
 
     second_driver = StaggeredDriver(NUM_ENVS, seed=6)
@@ -140,6 +141,9 @@ def test_every_slot_plays_its_share_of_an_evaluation():
     played = [(episode.slot, episode.episode_return) for episode in evaluation.episodes]
     assert sorted(played) == [(0, 2), (0, 2), (0, 2), (1, 5), (1, 5), (2, 9), (2, 9)]
     assert all(episode.length == episode.episode_return for episode in evaluation.episodes)
+    for slot, answers in enumerate(driver.answers):
+        numbers = [answer[0] for answer in answers]
+        assert numbers == [1000 * (slot + 1) + 1 + i for i in range(len(numbers))]
 
 
 def test_frames_are_those_of_slot_0_at_whatever_turn_they_come():
