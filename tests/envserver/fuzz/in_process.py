@@ -68,7 +68,7 @@ class Handlers:
         context = Context()
         try:
             if handler.request_streaming:
-                reply = b"".join(handler.stream_stream(iter([request]), context))
+                reply = b"".join(handler.stream_stream(iter([request] * 2), context))
             else:
                 reply = handler.unary_unary(request, context)
         except Aborted:

@@ -63,7 +63,7 @@ class ServerUnderFire:
         return self.channel.unary_unary(path).future(request, timeout=TIMEOUT_S)
 
     def _start_stream(self, path: str, request: bytes) -> Any:
-        return _Stream(self.channel.stream_stream(path)(iter([request]), timeout=TIMEOUT_S))
+        return _Stream(self.channel.stream_stream(path)(iter([request] * 2), timeout=TIMEOUT_S))
 
     def reply(self, rpc: str, request: bytes) -> bytes:
         """Return the reply to a call; raises `RefusedError`."""
@@ -129,7 +129,7 @@ def under_fire(python: str | Path = sys.executable) -> Iterator[ServerUnderFire]
 
 
 class _Stream:
-    """Lets a stream of one request be waited for as a call is."""
+    """Lets a stream, of a request and its retry, be waited for as a call is."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
