@@ -32,24 +32,35 @@ class PlayerSource:
     def parse(env_id: str, source: str) -> PlayerSource:
         """Read "PATH [ARGUMENT …]", quoted as for a shell. Raises `SourceError`.
 
-        Executables and their arguments come from the command line of the server alone: no request
-        can name a file to run, or one to write to.
+        A path with spaces needs no quotes where it names a file. Executables and their arguments
+        come from the command line of the server alone: no request can name a file to run, or one to
+        write to.
         """
         place = f"--env {env_id}={source}"
         try:
-            words = shlex.split(source)
+            words = _words(source)
         except ValueError as error:
             raise SourceError(f"{place}: {error}: quote the path as for a shell") from None
         if not words:
             raise SourceError(f"{place}: expected the path of a Unity player")
-        return PlayerSource((str(_executable(place, words[0])), *words[1:]))
+        file = _file(words[0])
+        if file is None:
+            missing = Path(words[0]).expanduser().absolute()
+            raise SourceError(f"{place}: there is no file {missing} (nor with .x86_64 after it)")
+        if not os.access(file, os.X_OK):
+            raise SourceError(f"{place}: {file} is not executable: chmod +x {shlex.quote(file)}")
+        return PlayerSource((file, *words[1:]))
 
 
-def _executable(place: str, word: str) -> Path:
-    named = Path(word).expanduser().absolute()
-    files = [path for path in map(Path, (f"{named}{end}" for end in _SUFFIXES)) if path.is_file()]
-    if not files:
-        raise SourceError(f"{place}: there is no file {named} (nor with .x86_64 after it)")
-    if not os.access(files[0], os.X_OK):
-        raise SourceError(f"{place}: {files[0]} is not executable: chmod +x {files[0]}")
-    return files[0]
+def _words(source: str) -> list[str]:
+    words = shlex.split(source)
+    if words and _file(words[0]) is None:
+        for space in [len(source), *(i for i, c in reversed([*enumerate(source)]) if c == " ")]:
+            if _file(source[:space]) is not None:
+                return [source[:space], *shlex.split(source[space:])]
+    return words
+
+
+def _file(word: str) -> str | None:
+    named = str(Path(word).expanduser().absolute())
+    return next((named + end for end in _SUFFIXES if Path(named + end).is_file()), None)

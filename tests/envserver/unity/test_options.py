@@ -99,6 +99,12 @@ def test_the_ending_of_a_linux_build_may_be_left_out(player: Path) -> None:
     assert PlayerSource.parse("scene", f"'{player.with_suffix('')}'").command == (str(player),)
 
 
+def test_spaces_in_a_path_need_no_quotes_where_it_names_a_file(player: Path) -> None:
+    for source in (str(player), f"{player.with_suffix('')} --level '3 a'"):
+        assert PlayerSource.parse("scene", source).command[0] == str(player)
+    assert PlayerSource.parse("scene", f"{player} --level '3 a'").command[1:] == ("--level", "3 a")
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
