@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ from wmrun.envs import client, exchange, heartbeat, member
 from wmrun.envs import pool as pools
 from wmrun.envs.actions import ActionAdapter
 from wmrun.envs.driver import Driver, Transitions
-from wmrun.envs.errors import EnvBudgetSpent, EnvProtocolError, EnvStartError
+from wmrun.envs.errors import EnvBudgetSpent, EnvProtocolError, EnvStartError, EnvUnreachable
 from wmrun.envs.pool import EnvPool
 from wmrun.envs.request import slot_seeds
 from wmrun.envs.server_log import ServerLog
@@ -248,9 +250,34 @@ def test_servers_with_different_spaces_are_refused_by_name(
 
 def test_server_that_cannot_start_leaves_none_running(make_two: MakePool) -> None:
     pool = make_two({}, {"python": "/nowhere/python"})
-    with pytest.raises(EnvStartError, match="cannot run '/nowhere/python'"):
+    with pytest.raises(EnvStartError) as caught:
         pool.open()
+    assert caught.value.message.startswith("env.servers[1].python: cannot run '/nowhere/python': ")
     assert pool.server_pids() == []
+
+
+def test_server_elsewhere_is_shown_its_token_and_no_other_is(
+    make_two: MakePool, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    envserver = [sys.executable, "-m", "wmrun_envserver"]
+    subprocess.run([*envserver, "token", str(token)], check=True, stdout=subprocess.DEVNULL)
+    command = [*envserver, "serve", "--backend", "echo", "--token-file", str(token)]
+    with subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            assert process.stdout is not None
+            address = json.loads(process.stdout.readline())["address"]
+            echo = {"backend": "echo", "task": "echo"}
+            with make_two({}, {"address": address, "token_file": str(token)}, **echo) as pool:
+                assert pool.reset().slots.tolist() == [0, 1, 2]
+            with pytest.raises(EnvUnreachable) as caught:
+                make_two({}, {"address": address}, **echo).open()
+        finally:
+            process.terminate()
+    assert "env.servers[1].token_file" in (caught.value.hint or "")
+    assert token.read_text().strip() not in str(caught.value)
 
 
 @pytest.mark.parametrize("fault", ["hang", "die"])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.envs.conftest import LIMIT_S, wait_for_exit
+from wmrun.config.schema import RestartsConfig
+from wmrun.envs.client import EnvSession, SessionRequest
 from wmrun.envs.errors import EnvStartError
 from wmrun.envs.server_log import ServerLog
 from wmrun.envs.supervisor import ServerProcess, describe_exit, start_server
@@ -85,6 +89,19 @@ def test_server_that_nobody_stopped_ends_with_its_handle(log: ServerLog) -> None
     assert wait_for_exit(pidfd)
 
 
+def test_worker_that_is_stopped_does_not_outlive_its_server(log: ServerLog) -> None:
+    server = start_server(python=None, backend="echo", log=log, timeout_s=LIMIT_S, workers=1)
+    wanted = SessionRequest(task="echo", num_envs=1, client_id="c", options={})
+    session = EnvSession(server.address, wanted)
+    (worker,) = psutil.Process(server.pid).children()
+    pidfd = os.pidfd_open(worker.pid)
+    worker.send_signal(signal.SIGSTOP)
+    os.kill(server.pid, signal.SIGKILL)
+    server.stop()
+    assert wait_for_exit(pidfd)
+    session.abandon()
+
+
 def test_log_keeps_earlier_starts_and_shows_the_latest(log: ServerLog) -> None:
     start(log).stop()
     before = log.path.read_text()
@@ -115,6 +132,55 @@ def test_family_whose_packages_are_missing_is_told_what_to_install(
     )
     assert error.hint is not None
     assert error.hint.endswith(f"{script} -m pip install 'wmrun-envserver[gym]'")
+
+
+def test_unity_is_told_which_command_builds_its_environment(log: ServerLog, script: Path) -> None:
+    said = "backend 'unity_mlagents' cannot be loaded: No module named 'mlagents_envs'"
+    write_script(script, f'echo "wmrun-envserver: error: {said}" >&2; exit 3')
+    error = refusal(log, python=script, backend="unity_mlagents")
+    assert error.message == f"env.backend unity_mlagents: {said}"
+    assert error.hint == (
+        "Build it an environment of its own: python envservers/unity/build.py; "
+        "then set env.server.python: .venvs/unity/bin/python"
+    )
+
+
+def test_config_becomes_the_arguments_of_the_server(log: ServerLog, script: Path) -> None:
+    write_script(script, 'echo "$@" >&2; exit 1')
+    restarts = RestartsConfig(per_window=1, window_s=2.5)
+    for settings in (
+        {},
+        {"workers": 2, "sources": {"mine": "m:f"}, "restarts": restarts},
+    ):
+        with pytest.raises(EnvStartError):
+            start_server(
+                python=str(script),
+                backend="gym",
+                log=log,
+                timeout_s=LIMIT_S,
+                **settings,  # type: ignore[arg-type]
+            )
+    plain, full = (line for line in log.path.read_text().splitlines() if line.startswith("-m"))
+    common = r"-m wmrun_envserver serve --backend gym {}--ready-fd \d+ --parent-fd \d+"
+    assert re.fullmatch(common.format(""), plain)
+    more = "--workers 2 --env mine=m:f --max-restarts 1 --restart-window-s 3 "
+    assert re.fullmatch(common.format(more), full)
+
+
+def test_start_that_is_cancelled_ends_before_its_time(log: ServerLog, script: Path) -> None:
+    pid_file = script.with_name("pid")
+    new = script.with_name("new")
+    write_script(script, f"echo $$ > {new}; mv {new} {pid_file}; exec tail -f /dev/null")
+    with pytest.raises(EnvStartError):
+        start_server(
+            python=str(script),
+            backend="echo",
+            log=log,
+            timeout_s=600.0,
+            cancelled=pid_file.exists,
+        )
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
 
 
 def test_interpreter_that_does_not_exist_is_named(log: ServerLog, tmp_path: Path) -> None:

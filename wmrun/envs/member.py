@@ -20,7 +20,7 @@ from wmrun.envs.errors import (
     EnvStartError,
     EnvUnreachable,
 )
-from wmrun.envs.placement import Placement
+from wmrun.envs.placement import Placement, errors_name
 from wmrun.envs.request import Role, refused, session_request
 from wmrun.envs.restarts import RestartBudget
 from wmrun.envs.rows import Rows, SlotFailure
@@ -155,43 +155,47 @@ class PoolMember:
 
         What was up when it raises is left for `close`.
         """
-        config = self.place.server
-        address = config.address
-        if address is None:
-            patience_s = config.start_timeout_s
-            self._server = self._start_server()
-            address = self._server.address
-        try:
-            self._session = EnvSession(
-                address,
-                session_request(
-                    self._config,
-                    self.place,
-                    self._client_id,
-                    self._seed,
-                    self._role,
-                    self.times_opened,
-                ),
-                access=Access.load(
-                    token_file=config.token_file,
-                    tls_ca=config.tls_ca,
-                    tls_cert=config.tls_cert,
-                    tls_key=config.tls_key,
-                ),
-                connect_timeout_s=patience_s,
-                server_gone=self._server.exited if self._server else None,
-            )
-            if self._closing.is_set():  # `cancel` may have come before there was a session
-                self._session.cancel()
-            spec = self._session.open()
-        except EnvRequestError as refusal:
-            raise refused(self._config, refusal, self.report()) from None
-        except EnvUnreachable as unreachable:
-            if self._server is None:
-                raise
-            raise EnvServerLost(unreachable.message) from None
+        with errors_name(self.place.key):
+            address = self.place.server.address
+            if address is None:
+                patience_s = self.place.server.start_timeout_s
+                self._server = self._start_server()
+                address = self._server.address
+            try:
+                spec = self._open_session(address, patience_s)
+            except EnvRequestError as refusal:
+                raise refused(self._config, refusal, self.report()) from None
+            except EnvUnreachable as unreachable:
+                if self._server is None:
+                    raise
+                raise EnvServerLost(unreachable.message) from None
         self.times_opened += 1
         return self._accept(spec)
+
+    def _open_session(self, address: str, patience_s: float) -> EnvSpec:
+        config = self.place.server
+        self._session = EnvSession(
+            address,
+            session_request(
+                self._config,
+                self.place,
+                self._client_id,
+                self._seed,
+                self._role,
+                self.times_opened,
+            ),
+            access=Access.load(
+                token_file=config.token_file,
+                tls_ca=config.tls_ca,
+                tls_cert=config.tls_cert,
+                tls_key=config.tls_key,
+            ),
+            connect_timeout_s=patience_s,
+            server_gone=self._server.exited if self._server else None,
+        )
+        if self._closing.is_set():  # `cancel` may have come before there was a session
+            self._session.cancel()
+        return self._session.open()
 
     def _start_server(self) -> ServerProcess:
         config = self.place.server

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from wmrun.config.schema import EnvConfig, ServerConfig
 from wmrun.config.shares import fill_shares
+from wmrun.errors import EnvError
+
+_ONLY_SERVER = "env.server"
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Placement:
 def placements(config: EnvConfig, role: str) -> list[Placement]:
     """Return the servers in order, with consecutive slots; those without any are left out."""
     if not config.servers:
-        return [Placement("env.server", role, config.server, range(config.num_envs))]
+        return [Placement(_ONLY_SERVER, role, config.server, range(config.num_envs))]
     shares = fill_shares(config.num_envs, [server.num_envs for server in config.servers])
     found, first = [], 0
     for index, (server, share) in enumerate(zip(config.servers, shares, strict=True)):
@@ -36,3 +41,14 @@ def placements(config: EnvConfig, role: str) -> list[Placement]:
             found.append(Placement(f"env.servers[{index}]", f"{role}-{index}", server, slots))
             first += share
     return found
+
+
+@contextmanager
+def errors_name(key: str) -> Iterator[None]:
+    """Let errors that speak of keys of `env.server` speak of those of one of several servers."""
+    try:
+        yield
+    except EnvError as error:
+        error.message = error.message.replace(f"{_ONLY_SERVER}.", f"{key}.")
+        error.hint = error.hint and error.hint.replace(f"{_ONLY_SERVER}.", f"{key}.")
+        raise

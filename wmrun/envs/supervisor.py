@@ -20,6 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+import psutil
+
 from wmrun.config.schema import RestartsConfig
 from wmrun.envs.errors import EnvStartError
 from wmrun.envs.server_log import ServerLog
@@ -246,8 +248,8 @@ def _install(interpreter: str, backend: str) -> str:
 
 
 _OWN_VENV = {
-    "unity_mlagents": "mlagents_envs needs a Python of its own: envservers/unity/make_venv.sh "
-    "builds one in .venvs/unity; then set env.server.python: .venvs/unity/bin/python"
+    "unity_mlagents": "Build it an environment of its own: python envservers/unity/build.py; then "
+    "set env.server.python: .venvs/unity/bin/python",
 }
 
 
@@ -265,14 +267,24 @@ def _exited(process: subprocess.Popen[bytes], within_s: float) -> bool:
 
 
 def _terminate(process: subprocess.Popen[bytes], grace_s: float) -> None:
-    if process.poll() is not None:
+    """End the process and, whether it ended before or not, what it has left in its session."""
+    if process.poll() is None:
+        process.terminate()
+        if not _exited(process, grace_s):
+            process.kill()
+            process.wait()
+    _kill_session(process.pid)
+
+
+def _kill_session(leader: int) -> None:
+    """Kill the processes of the session that `leader`, a process that has ended, began."""
+    pids = psutil.pids()
+    if leader in pids:  # the number has come to mean another process
         return
-    process.terminate()
-    if not _exited(process, grace_s):
-        # The group too: it holds whatever the server started and did not get to stop.
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            if os.getsid(pid) == leader:
+                os.kill(pid, signal.SIGKILL)
 
 
 def _shut_down(process: subprocess.Popen[bytes], parent_fd: int, address: str) -> None:
