@@ -48,13 +48,26 @@ def _descriptions() -> Iterator[descriptor_pb2.FileDescriptorProto]:
 
 
 def _serialized(path: Path) -> bytes:
-    """Return the bytes in `serialized_pb=_b('…')`, the description inside a generated module."""
+    """Return the description inside a generated module.
+
+    Older compilers wrote `FileDescriptor(…, serialized_pb=_b('…'))`, with a string of bytes as
+    Latin-1, newer ones `AddSerializedFile(b'…')`.
+    """
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.keyword) and node.arg == "serialized_pb":
-            value = node.value.args[0] if isinstance(node.value, ast.Call) else node.value
-            literal = ast.literal_eval(value)
-            return literal if isinstance(literal, bytes) else literal.encode("latin-1")
+            return _literal(node.value)
+        if isinstance(node, ast.Call) and _is_method(node, "AddSerializedFile"):
+            return _literal(node.args[0])
     raise ImportError(f"{path} describes no protobuf file")
+
+
+def _literal(node: ast.expr) -> bytes:
+    value = ast.literal_eval(node.args[0] if isinstance(node, ast.Call) else node)
+    return value if isinstance(value, bytes) else str(value).encode("latin-1")
+
+
+def _is_method(call: ast.Call, name: str) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr == name
 
 
 def _missing(
