@@ -69,7 +69,7 @@ def evaluate(
     rows = driver.reset(seeds)
     carry = agent.initial_carry(num_envs)
     while not should_stop():
-        if recording and rows.slots[0] == 0:
+        if recording and rows.slots[0] == 0:  # they ascend
             frames.append(rows.obs[image_key or ""][0].copy())
             recording = not rows.is_last[0]
         for episode in meter.add(rows):

@@ -1,9 +1,12 @@
-"""Means of metrics between two log lines."""
+"""What is measured between two log lines."""
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping
+
+from wmrun.run.tracker import Counters
 
 
 class MetricMeans:
@@ -26,3 +29,19 @@ class MetricMeans:
         self._sums.clear()
         self._counts.clear()
         return means
+
+
+class SpeedMeter:
+    """Env steps and updates per second since the last time it was asked."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._time, self._counters = time.monotonic(), counters
+
+    def take(self, counters: Counters) -> dict[str, float]:
+        now, before = time.monotonic(), self._counters
+        elapsed = max(now - self._time, 1e-9)
+        self._time, self._counters = now, counters
+        return {
+            "speed/env_steps_per_s": (counters.env_steps - before.env_steps) / elapsed,
+            "speed/updates_per_s": (counters.updates - before.updates) / elapsed,
+        }

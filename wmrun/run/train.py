@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from wmrun.replay.storage import Replay
 from wmrun.run.checkpoint import Checkpoint, CheckpointStore
 from wmrun.run.episodes import EpisodeMeter
 from wmrun.run.evaluate import Evaluation
-from wmrun.run.metrics import MetricMeans
+from wmrun.run.metrics import MetricMeans, SpeedMeter
 from wmrun.run.progress import RunProgress
 from wmrun.run.schedules import Every, TrainRatio
 from wmrun.run.seeding import load_global_generators, save_global_generators, seed_for
@@ -75,7 +74,7 @@ class Trainer:
         self._random = np.random.default_rng(seed_for(seed, "prefill"))
         self._episodes = EpisodeMeter(parts.driver.num_envs)
         self._means = MetricMeans()
-        self._speed_mark = (time.monotonic(), self.counters)
+        self._speeds = SpeedMeter(self.counters)
         self._resumed = False
         self._prefilled = False
         self._explained_waiting = False
@@ -110,7 +109,7 @@ class Trainer:
         self._log_now.load(state["next_log"])
         self._random.bit_generator.state = state["prefill_random"]
         self.counters = Counters(**state["counters"])
-        self._speed_mark = (time.monotonic(), self.counters)
+        self._speeds = SpeedMeter(self.counters)
         self._resumed = True
         self._prefilled = self.counters.updates > 0
         load_global_generators(checkpoint.tensors("generators"))
@@ -135,36 +134,42 @@ class Trainer:
         return self.parts.checkpoints.write(self.counters.env_steps, tensors, state)
 
     def _loop(self) -> None:
-        parts, settings, by = self.parts, self.settings, self.settings.prefill_with
+        parts = self.parts
         parts.progress.phase("resetting environments")
         rows = self._store(self._first_rows())
         carry = parts.agent.initial_carry(parts.driver.num_envs)
         while not (self._complete or self._stopping):
-            prefilling = self._prefilling
-            if not prefilling:
-                self._pretrain()
-            parts.progress.phase(f"prefilling with {_ACTS[by]}" if prefilling else "training")
-            if prefilling and by == "random":
-                action = parts.driver.adapter.random(self._random, len(rows.slots))
-            else:
-                action, carry = self._act(rows, carry)
+            action, carry = self._answer(rows, carry)
             parts.driver.step_begin(action)
             self._pay_updates()  # while the environments step in their own process
             rows = self._store(parts.driver.step_end())
             self._report()
-        if self.counters.updates == 0 and not (self._stopping or self._explained_waiting):
-            parts.progress.say(f"nothing was learnt: no update was taken. {self._no_update()}")
-        if self._means:
-            self._log()
-        if settings.eval_every > 0 and self._evaluated_at != self.counters.env_steps:
-            self._evaluate()
+        self._finish()
 
-    def _act(self, rows: Transitions, carry: Any) -> tuple[np.ndarray, Any]:
-        """Return the policy's answer to `rows`, and the carry of all slots after it."""
+    def _answer(self, rows: Transitions, carry: Any) -> tuple[np.ndarray, Any]:
+        """Return the actions for `rows`, and the carry of all slots after them."""
+        by = self.settings.prefill_with
+        if self._prefilling:
+            self.parts.progress.phase(f"prefilling with {_ACTS[by]}")
+            if by == "random":
+                return self.parts.driver.adapter.random(self._random, len(rows.slots)), carry
+        else:
+            self._pretrain()
+            self.parts.progress.phase("training")
         agent, part = self.parts.agent, select_slots(carry, rows.slots)
         action, part = agent.act(rows.obs, rows.is_first, part, "train")
         self.parts.replay.write_newest(rows.slots, agent.entries(part))
         return action, put_slots(carry, rows.slots, part)
+
+    def _finish(self) -> None:
+        """Report what the last intervals left open."""
+        if self.counters.updates == 0 and not (self._stopping or self._explained_waiting):
+            why = self._no_update()
+            self.parts.progress.say(f"nothing was learnt: no update was taken. {why}")
+        if self._means:
+            self._log()
+        if self.settings.eval_every > 0 and self._evaluated_at != self.counters.env_steps:
+            self._evaluate()
 
     def _no_update(self) -> str:
         """Return why the run had no update."""
@@ -271,7 +276,8 @@ class Trainer:
             self.parts.progress.say(f"no updates at {steps:,} agent steps: {sampler.shortage()}")
 
     def _log(self) -> None:
-        metrics = {**self._means.take(), **self._speeds(), **self._replay_metrics()}
+        speeds = self._speeds.take(self.counters)
+        metrics = {**self._means.take(), **speeds, **self._replay_metrics()}
         self.parts.tracker.log(metrics, self.counters)
         self.parts.progress.show({name: metrics[name] for name in _SHOWN if name in metrics})
 
@@ -295,15 +301,6 @@ class Trainer:
         best = self.parts.checkpoints.best_score()
         if best is None or score >= best:
             self.parts.checkpoints.mark_best(self.checkpoint(), score)
-
-    def _speeds(self) -> Metrics:
-        now, (then, before) = time.monotonic(), self._speed_mark
-        self._speed_mark = (now, self.counters)
-        elapsed = max(now - then, 1e-9)
-        return {
-            "speed/env_steps_per_s": (self.counters.env_steps - before.env_steps) / elapsed,
-            "speed/updates_per_s": (self.counters.updates - before.updates) / elapsed,
-        }
 
     def _replay_metrics(self) -> Metrics:
         trained_steps = max(1, self.counters.agent_steps - self.settings.prefill)
