@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from importlib.metadata import version
 
+from wmrun_envserver import argument_types
 from wmrun_envserver.conformance import cli as conformance
 
 _DESCRIPTION = "Serve simulators to a wmrun learner over gRPC."
@@ -77,7 +77,7 @@ def _add_environments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--env",
         action="append",
-        type=_source,
+        type=argument_types.source,
         default=[],
         metavar="ID=SOURCE",
         help="offer ID: module:factory (gym), the path of a player (unity_mlagents), "
@@ -92,7 +92,7 @@ def _add_environments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--workers",
-        type=_workers,
+        type=argument_types.workers,
         default="auto",
         metavar="auto|N",
         help="processes over which slots are spread; 0: the server itself; auto: one for each "
@@ -143,25 +143,29 @@ def _add_security(group: argparse._ArgumentGroup) -> None:
 
 def _add_limits(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--max-sessions", type=_positive, default=8, metavar="N", help="(default: %(default)s)"
+        "--max-sessions",
+        type=argument_types.positive,
+        default=8,
+        metavar="N",
+        help="(default: %(default)s)",
     )
     group.add_argument(
         "--max-envs",
-        type=_positive,
+        type=argument_types.positive,
         default=256,
         metavar="N",
         help="slots over all sessions (default: %(default)s)",
     )
     group.add_argument(
         "--max-message-mb",
-        type=_message_mb,
+        type=argument_types.message_mb,
         default=64,
         metavar="MB",
         help="of one request or reply, 1 to 1024 MiB (default: %(default)s)",
     )
     group.add_argument(
         "--lease-s",
-        type=_positive,
+        type=argument_types.positive,
         default=60,
         metavar="S",
         help="how long a session lives without a word from its client, unless that asks for "
@@ -169,14 +173,14 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--max-lease-s",
-        type=_positive,
+        type=argument_types.positive,
         default=3600,
         metavar="S",
         help="the longest that a client may ask for (default: %(default)s s)",
     )
     group.add_argument(
         "--max-restarts",
-        type=_count,
+        type=argument_types.count,
         default=3,
         metavar="N",
         help="how often the simulator of a slot that failed is started again within the window "
@@ -184,7 +188,7 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--restart-window-s",
-        type=_positive,
+        type=argument_types.positive,
         default=300,
         metavar="S",
         help="(default: %(default)s s)",
@@ -194,12 +198,15 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
 def _add_process(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--ready-fd",
-        type=_descriptor,
+        type=argument_types.descriptor,
         metavar="N",
         help="write one JSON line there when serving (default: standard output)",
     )
     group.add_argument(
-        "--parent-fd", type=_descriptor, metavar="M", help="exit when this one reaches its end"
+        "--parent-fd",
+        type=argument_types.descriptor,
+        metavar="M",
+        help="exit when this one reaches its end",
     )
     group.add_argument(
         "--log-level",
@@ -236,54 +243,3 @@ def _add_conformance(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "conformance", help="check a server, in whatever language, against the protocol"
     )
     conformance.add_arguments(parser)
-
-
-def _source(text: str) -> tuple[str, str]:
-    env_id, separator, source = text.partition("=")
-    if not (env_id and separator and source):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not ID=SOURCE, such as reach=my_package.envs:make_reach"
-        )
-    return env_id, source
-
-
-def _workers(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not _is_number(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number of processes")
-    return int(text)
-
-
-def _descriptor(text: str) -> int:
-    try:
-        fd = int(text)
-        os.fstat(fd)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a file descriptor") from None
-    except (OSError, OverflowError):
-        raise argparse.ArgumentTypeError(f"file descriptor {text} is not open") from None
-    return fd
-
-
-def _count(text: str) -> int:
-    if not _is_number(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of times")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not _is_number(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
-
-
-def _message_mb(text: str) -> int:
-    size = _positive(text)
-    if size > 1024:
-        raise argparse.ArgumentTypeError(f"{text} MiB: a gRPC message may have at most 1024")
-    return size
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10
