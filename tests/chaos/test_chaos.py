@@ -29,12 +29,16 @@ STEP_MS = 40
 LENGTH = 30
 OBS_SIZE = 4
 CAPACITY = 500_000
-# No slot steps faster than its env sleeps, so that the run lasts at least SECONDS.
-ENV_STEPS = SLOTS * round(SECONDS * 1000 / STEP_MS)
+# Half of what all slots would step in that time if nothing happened.
+ENV_STEPS = SLOTS * round(SECONDS * 1000 / STEP_MS) // 2
+METRICS = "runs/chaos/*/metrics.jsonl"
 PAUSE_S = (1.5, 4.0)
 END_S = 600.0
 
 _AGENT = TINY[TINY.index("agent:") : TINY.index("replay:")]
+_SERVER = (
+    "step_timeout_s: 2, reset_timeout_s: 5, restarts: {max: 1000, per_window: 1000, window_s: 10}"
+)
 CHAOS = f"""\
 extends: dreamer_v2
 name: chaos
@@ -45,14 +49,9 @@ env:
   num_envs: {SLOTS}
   options: {{length: {LENGTH}, obs_size: {OBS_SIZE}, step_ms: {STEP_MS}}}
   servers:
-    - &server
-      num_envs: {SHARES[0]}
-      workers: {SHARES[0]}
-      step_timeout_s: 2
-      reset_timeout_s: 5
-      restarts: {{max: 1000, per_window: 1000, window_s: 10}}
-    - {{<<: *server, num_envs: {SHARES[1]}, workers: {SHARES[1]}}}
-    - {{<<: *server, num_envs: {SHARES[2]}, workers: 0}}
+    - {{num_envs: {SHARES[0]}, workers: {SHARES[0]}, {_SERVER}}}
+    - {{num_envs: {SHARES[1]}, workers: {SHARES[1]}, {_SERVER}}}
+    - {{num_envs: {SHARES[2]}, workers: 0, {_SERVER}}}
 {_AGENT}
 replay: {{capacity: {CAPACITY}, batch_size: 4, batch_length: 8}}
 run:
@@ -136,7 +135,7 @@ def _train_in_chaos(folder: Path) -> list[Blow]:
         )
     descendants: set[psutil.Process] = set()
     try:
-        blows = _strike(learner, descendants, random.Random(0))
+        blows = _strike(learner, folder, descendants, random.Random(0))
     finally:
         learner.kill()
         for process in descendants:
@@ -148,30 +147,40 @@ def _train_in_chaos(folder: Path) -> list[Blow]:
 
 
 def _strike(
-    learner: subprocess.Popen[bytes], descendants: set[psutil.Process], chance: random.Random
+    learner: subprocess.Popen[bytes],
+    folder: Path,
+    descendants: set[psutil.Process],
+    chance: random.Random,
 ) -> list[Blow]:
-    """Kill or stop a server or a worker every few seconds until the learner ends."""
+    """Kill or stop a server or a worker every few seconds, then wait for the learner's end."""
     blows: list[Blow] = []
-    deadline = time.monotonic() + END_S
-    while time.monotonic() < deadline:
-        try:
-            learner.wait(chance.uniform(*PAUSE_S))
-            break
-        except subprocess.TimeoutExpired:
-            pass
+    while not any(folder.glob(METRICS)):
+        assert _runs_on(learner, 0.5), "the run ended before it began to train"
+    peace = time.monotonic() + SECONDS
+    while time.monotonic() < peace:
+        assert _runs_on(learner, chance.uniform(*PAUSE_S)), "the run ended before the blows did"
         targets = _targets(learner.pid)
         descendants.update(process for process, _ in targets)
-        roles = sorted({role for _, role in targets})
-        if len(targets) < SLOTS // 2:  # not started yet, or still coming back
+        if len(targets) < SLOTS // 2:  # most are still coming back
             continue
-        role = chance.choice(roles)
+        role = chance.choice(sorted({role for _, role in targets}))
         victim = chance.choice([process for process, its in targets if its == role])
         blow = Blow(chance.choice([signal.SIGKILL, signal.SIGSTOP]), role)
         victim.send_signal(blow.signal)
         blows.append(blow)
-    assert learner.poll() is not None, f"the run did not end within {END_S:g} s"
-    assert not [process for process in descendants if process.is_running()], "nothing is left"
+    learner.wait(END_S)
+    left = [process for process in descendants if process.is_running()]
+    assert left == [], "processes outlived the run"
     return blows
+
+
+def _runs_on(learner: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Say whether the learner has not ended after so many seconds."""
+    try:
+        learner.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def _targets(learner: int) -> list[tuple[psutil.Process, str]]:

@@ -92,14 +92,13 @@ def test_server_that_nobody_stopped_ends_with_its_handle(log: ServerLog) -> None
 def test_worker_that_is_stopped_does_not_outlive_its_server(log: ServerLog) -> None:
     server = start_server(python=None, backend="echo", log=log, timeout_s=LIMIT_S, workers=1)
     wanted = SessionRequest(task="echo", num_envs=1, client_id="c", options={})
-    session = EnvSession(server.address, wanted)
-    (worker,) = psutil.Process(server.pid).children()
-    pidfd = os.pidfd_open(worker.pid)
-    worker.send_signal(signal.SIGSTOP)
-    os.kill(server.pid, signal.SIGKILL)
-    server.stop()
-    assert wait_for_exit(pidfd)
-    session.abandon()
+    with EnvSession(server.address, wanted):
+        (worker,) = psutil.Process(server.pid).children()
+        pidfd = os.pidfd_open(worker.pid)
+        worker.send_signal(signal.SIGSTOP)
+        os.kill(server.pid, signal.SIGKILL)
+        server.stop()
+        assert wait_for_exit(pidfd)
 
 
 def test_log_keeps_earlier_starts_and_shows_the_latest(log: ServerLog) -> None:

@@ -50,6 +50,7 @@ class Setup:
 
 def main() -> int:
     """Serve one server until it says CLOSE."""
+    os.setpgid(0, 0)
     end = socket.socket(fileno=int(sys.argv[1]))
     end.set_inheritable(False)
     channel = Channel(end)

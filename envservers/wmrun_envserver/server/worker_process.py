@@ -21,7 +21,9 @@ _POLL_S = 0.002
 
 
 class WorkerProcess:
-    """Leads a process group of its own; what it prints goes to the server's log."""
+    """Leads a process group of its own, in the server's session, by which whoever started the
+    server finds a worker that is stopped and outlives it. What it prints goes to the server's log.
+    """
 
     def __init__(self, setup: str) -> None:
         """Start the process; `setup` is what `worker_main` needs to know first."""
@@ -31,7 +33,6 @@ class WorkerProcess:
             stdin=subprocess.DEVNULL,
             stdout=2,
             pass_fds=(theirs.fileno(),),
-            start_new_session=True,
         )
         theirs.close()
         self.channel = Channel(ours)
@@ -69,8 +70,8 @@ class WorkerProcess:
         # The group before the process is reaped: until then nobody else can have its number.
         try:
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        except ProcessLookupError:  # it has not come to lead a group
+            os.kill(self.pid, signal.SIGKILL)
         for pidfd in self._children.values():
             try:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
