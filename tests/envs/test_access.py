@@ -242,5 +242,30 @@ def test_a_server_with_a_token_answers_the_first_check_within_its_patience(serve
         assert check_server(channel, address, 10.0, access).protocol_major == 1
 
 
+def test_a_run_reaches_its_server_with_what_its_config_names(
+    serve, make_pool, server_files, client_files, token_file
+):
+    tls = Tls.load(server_files.cert, server_files.key, client_files.ca)
+    server = {
+        "address": serve(Security(TOKEN, tls)),
+        "token_file": str(token_file),
+        "tls_ca": str(server_files.ca),
+        "tls_cert": str(client_files.cert),
+        "tls_key": str(client_files.key),
+    }
+    pool = make_pool(backend="echo", task="echo", num_envs=2, server=server)
+    pool.open()
+    assert pool.reset().is_first.all()
+
+
+def test_a_run_without_the_token_ends_with_the_setting_to_mend(serve, make_pool):
+    server = {"address": serve(Security(TOKEN)), "start_timeout_s": 1.0}
+    pool = make_pool(backend="echo", task="echo", num_envs=1, server=server)
+    with pytest.raises(EnvUnreachable, match="refuses this learner") as caught:
+        pool.open()
+    assert caught.value.hint is not None
+    assert "env.server.token_file" in caught.value.hint
+
+
 def _mutual(server: Files, client: Files) -> Security:
     return Security(tls=Tls.load(server.cert, server.key, client.ca))
