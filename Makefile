@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart install test test-slow lint format fidelity protos bench clean
+.PHONY: quickstart install test test-slow lint format fidelity protos bench unity-venv clean
 
 quickstart: install ## Train experiments/quickstart.yaml (CartPole, CPU, under 10 minutes)
 	$(BIN)/wmrun run experiments/quickstart.yaml
@@ -44,5 +44,8 @@ bench: install ## Speed of the env server and of one update
 	$(BIN)/wmrun bench env
 	$(BIN)/wmrun bench update experiments/quickstart.yaml
 
+unity-venv: ## Build .venvs/unity, the Python in which Unity scenes are served
+	$(PYTHON) envservers/unity/build.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info envservers/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venvs build dist *.egg-info envservers/*.egg-info .pytest_cache .mypy_cache .ruff_cache

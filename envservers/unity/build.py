@@ -41,7 +41,7 @@ def main() -> int:
         requirements = HERE / ("requirements.txt" if fits else "requirements-shim.txt")
         print(f"Python {'.'.join(map(str, version))}: {python}")
         if not fits:
-            print("No Python 3.10: the messages of mlagents_envs are made at run time instead.")
+            print("This is no Python 3.10: the messages of mlagents_envs are made at run time.")
         venv = options.venv.absolute()
         _run(python, "-m", "venv", "--clear", str(venv))
         interpreter = venv / "bin" / "python"
