@@ -76,6 +76,8 @@ def test_attributes_resolve_to_what_the_command_line_makes_of_the_same_keys(tmp_
         {"embed_size": 64, "total_steps": 90, "prefill": 20, "eval_every": 0, "video": False},
         {"env": "ALE/Pong-v5", "name": "0x10", "overrides": {"tracking.experiment": "no: 'yes'\n"}},
         {"env_backend": "unity_mlagents", "unity_file_name": "/b/3DBall.x86_64"},
+        {"overrides": {"env": {"server": {"address": "h:1", "token_file": "token"}}}},
+        {"num_envs": 3, "overrides": {"env": {"servers": [{"python": "./p"}, {"address": "h:1"}]}}},
         {"overrides": ["agent.kl_free=2", "env.options.a={b: [1, null]}", "agent.act=relu"]},
         {"overrides": {"agent": {"actor": {"type": "categorical", "units": 8}}}},
     ],

@@ -234,7 +234,8 @@ def _start_error(
             f"{interpreter} (env.server.python) has no wmrun_envserver",
             hint=f"Install it there: {interpreter} -m pip install '{_requirement(backend)}'",
         )
-    hint = install if missing else None
+    says_itself = "env.server.python" in tail
+    hint = install if missing and not says_itself else None
     own_words = tail.partition(_SERVER_ERROR)[2]
     if own_words:
         return EnvStartError(f"env.backend {backend}: {own_words}", hint=hint)

@@ -6,7 +6,8 @@ import torch
 from wmrun_envserver.wire import spaces
 
 from wmrun.agents.base import Agent
-from wmrun.config.schema import Config
+from wmrun.config.schema import Config, EnvConfig
+from wmrun.envs.placement import placements
 from wmrun.launch.parts import OpenEnvs, replay_size
 from wmrun.nn.observations import describe_space
 from wmrun.replay.disk import format_bytes, free_bytes
@@ -49,7 +50,19 @@ def _env(config: Config, envs: OpenEnvs) -> str:
     text = f"{env.backend} {env.task}, {env.num_envs} slots, action repeat {env.action_repeat}"
     if envs.spec.renderer:
         text += f", rendered by {envs.spec.renderer}"
+    if env.servers or env.server.address:
+        text += f"; {_servers(env)}"
     return text
+
+
+def _servers(env: EnvConfig) -> str:
+    """Return where slots are, as in `2 on this Python, 4 at simulators-1:5000`."""
+    parts = []
+    for place in placements(env, "train"):
+        server = place.server
+        where = f"at {server.address}" if server.address else f"on {server.python or 'this Python'}"
+        parts.append(f"{len(place.slots)} {where}")
+    return ", ".join(parts)
 
 
 def _leaf(space: spaces.Space) -> str:
