@@ -101,11 +101,11 @@ def answer(call: Any) -> Answer:
 
 
 @contextmanager
-def under_fire(python: str | Path = sys.executable) -> Iterator[ServerUnderFire]:
+def under_fire(*options: str, python: str | Path = sys.executable) -> Iterator[ServerUnderFire]:
     """Run an echo server on `python` for a while; its end must be as clean as its beginning."""
     parent, ours = os.pipe()
     command = [str(python), "-m", "wmrun_envserver", "serve", "--backend", "echo"]
-    command += ["--parent-fd", str(parent), "--log-level", "error"]
+    command += ["--parent-fd", str(parent), "--log-level", "error", *options]
     # A file: protobuf 3.20 writes a line for every string that is no UTF-8, more than a pipe holds.
     with (
         tempfile.TemporaryFile("w+") as log,

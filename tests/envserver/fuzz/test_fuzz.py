@@ -64,13 +64,16 @@ def test_a_server_survives_hostile_messages(server, rpc, count):
 @pytest.mark.servers
 @needs_oldest_python
 def test_a_server_on_the_oldest_runtime_survives_hostile_messages():
-    with under_fire(OLDEST_PYTHON) as server:
+    with under_fire(python=OLDEST_PYTHON) as server:
         for rpc in RPCS:
-            tally = Tally()
-            _fire(server, rpc, _hostile(server, rpc, Mutator(RPCS.index(rpc)), BATCH), tally)
-            assert tally.wrong == []
-            server.assert_serves()
-            assert server.free_sessions() == MAX_SESSIONS
+            _survives(server, rpc)
+
+
+@pytest.mark.servers
+def test_a_server_whose_simulators_are_in_processes_survives_hostile_messages():
+    with under_fire("--workers", "1") as server:
+        for rpc in ("Reset", "Step", "Render", "StepStream"):
+            _survives(server, rpc)
 
 
 @pytest.mark.parametrize("rpc", RPCS)
@@ -108,6 +111,14 @@ def test_the_same_seed_gives_the_same_messages():
     )
     assert first == again
     assert first != other
+
+
+def _survives(server: ServerUnderFire, rpc: str) -> None:
+    tally = Tally()
+    _fire(server, rpc, _hostile(server, rpc, Mutator(RPCS.index(rpc)), BATCH), tally)
+    assert tally.wrong == []
+    server.assert_serves()
+    assert server.free_sessions() == MAX_SESSIONS
 
 
 class _Target:
