@@ -1,0 +1,75 @@
+"""The examples of every recipe folder: commands that the server takes, files that exist."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from wmrun_envserver.arguments import parse
+
+ENVSERVERS = Path(__file__).parents[2] / "envservers"
+FAMILIES = {
+    folder.name: {
+        "dm_env_rpc": "dm_env_rpc",
+        "unity": "unity_mlagents",
+    }.get(folder.name, folder.name)
+    for folder in sorted(ENVSERVERS.iterdir())
+    if (folder / "README.md").exists() and folder.name != "wmrun_envserver"
+}
+
+
+def words_after_serve(command: str) -> list[str]:
+    words = shlex.split(command)
+    return words[words.index("serve") :]
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_every_family_of_the_issue_has_a_recipe() -> None:
+    assert set(FAMILIES) == {"atari", "dm_env_rpc", "dmc", "envpool", "gym", "unity"}
+
+
+def test_the_service_starts_a_server_that_clients_must_prove_themselves_to(family: str) -> None:
+    (unit,) = (ENVSERVERS / family).glob("*.service")
+    service = configparser.RawConfigParser(strict=False)
+    service.optionxform = str  # type: ignore[assignment]
+    service.read_string(unit.read_text().replace("\\\n", " "))
+    arguments = parse(words_after_serve(service["Service"]["ExecStart"]))
+    assert arguments.backend == FAMILIES[family]
+    assert arguments.token_file
+    assert arguments.tls_cert
+    assert not arguments.insecure
+    assert int(service["Service"]["TimeoutStopSec"]) > 10
+
+
+def test_the_container_runs_a_command_that_the_server_takes(family: str) -> None:
+    dockerfile = (ENVSERVERS / family / "Dockerfile").read_text()
+    entry = json.loads(re.search(r"^ENTRYPOINT (\[.*\])$", dockerfile, re.M)[1])  # type: ignore[index]
+    example = re.search(r"docker run [^#]*(?:#[^#]*\\\n)*#[^\n]*", dockerfile)
+    assert example is not None
+    flags = shlex.split(re.sub(r"\\\n#", " ", example[0]))
+    extra = flags[min(flags.index(word) for word in ("--env", "--listen") if word in flags) :]
+    arguments = parse([*entry[entry.index("serve") :], *extra])
+    assert arguments.backend == FAMILIES[family]
+    assert arguments.token_file
+    assert arguments.tls_cert
+
+
+def test_everything_that_a_container_copies_is_in_the_checkout(family: str) -> None:
+    dockerfile = (ENVSERVERS / family / "Dockerfile").read_text()
+    for source in re.findall(r"^COPY (\S+) ", dockerfile, re.M):
+        assert (ENVSERVERS.parent / source).exists(), source
+    for file in re.findall(r"envservers/\w+/[\w.]+", dockerfile):
+        assert (ENVSERVERS.parent / file).exists(), file
+
+
+def test_requirements_are_pinned(family: str) -> None:
+    for line in (ENVSERVERS / family / "requirements.txt").read_text().splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+", line), line
