@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+UNITY := .venvs/unity/.installed
 
-.PHONY: quickstart install test test-slow lint format fidelity protos bench unity-venv clean
+.PHONY: quickstart install test test-servers test-slow lint format fidelity protos bench unity-venv clean
 
 quickstart: install ## Train experiments/quickstart.yaml (CartPole, CPU, under 10 minutes)
 	$(BIN)/wmrun run experiments/quickstart.yaml
@@ -21,6 +22,9 @@ $(INSTALLED): pyproject.toml envservers/pyproject.toml
 
 test: install ## The default suite: fast, no learning, no GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-servers: install unity-venv ## Env servers in many processes: conformance, Unity, failures, chaos (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m servers
 
 test-slow: install ## The tests that take longer, the quickstart learning check among them
 	$(BIN)/python -m pytest -m "slow or learning"
@@ -44,8 +48,11 @@ bench: install ## Speed of the env server and of one update
 	$(BIN)/wmrun bench env
 	$(BIN)/wmrun bench update experiments/quickstart.yaml
 
-unity-venv: ## Build .venvs/unity, the Python in which Unity scenes are served
+unity-venv: $(UNITY) ## Build .venvs/unity, the Python in which Unity scenes are served
+
+$(UNITY): envservers/unity/build.py envservers/unity/requirements.txt envservers/unity/requirements-shim.txt
 	$(PYTHON) envservers/unity/build.py
+	@touch $(UNITY)
 
 clean:
 	rm -rf $(VENV) .venvs build dist *.egg-info envservers/*.egg-info .pytest_cache .mypy_cache .ruff_cache
