@@ -6,6 +6,7 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,22 @@ def make_pool(tmp_path: Path) -> Iterator[Callable[..., EnvPool]]:
     yield make
     for pool in pools:
         pool.close()
+
+
+@contextmanager
+def out_of_patience(pool: EnvPool, *members: int) -> Iterator[None]:
+    """Let a step go on without these servers at once, not after the time that it waits for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for index in members:
+            patch.setattr(pool._members[index], "answered", lambda within_s: False)
+        yield
+
+
+def kill_process(pid: int) -> None:
+    """Kill a process, and return once it can answer no more."""
+    pidfd = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert wait_for_exit(pidfd)
 
 
 def stop_process(pid: int) -> None:
