@@ -69,8 +69,11 @@ class AgentSlots:
         return index
 
     def wait_for(self, slots: Sequence[int]) -> None:
-        """Note that the last row of these slots was answered."""
-        for index in slots:
+        """Note that the last row of these slots was answered.
+
+        Slots that no agent had yet have no row to be answered, and wait with them.
+        """
+        for index in (*slots, *range(len(self._places), len(self._slots))):
             self._slots[index].waiting = True
 
     def ready(self) -> list[int]:

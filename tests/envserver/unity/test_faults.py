@@ -92,6 +92,22 @@ def test_a_player_that_is_killed_or_stopped_is_replaced_and_gone(
     eventually(lambda: all(is_gone(player.pid) for player in players))
 
 
+@pytest.mark.parametrize("workers", ["auto", "0"])
+def test_agents_that_were_still_away_appear_after_a_restart(
+    launch: Callable[..., Served], workers: str
+) -> None:
+    server = launch(options=[f"--workers={workers}"])
+    session = Session(server.client, "staggered", 3, partial=True)
+    assert statuses(session.reset()) == [OK, messages.SLOT_ABSENT, messages.SLOT_ABSENT]
+    os.kill(server.players()[-1].pid, signal.SIGKILL)
+    reply = session.step(0.25, [0])
+    assert statuses(reply) == [RESTARTED]
+    assert reply.rows == [first(0, Sight(0, 0, 0, 0))]
+    assert session.step(0.25, [0]).rows == [first(1, Sight(2, 0, 1, 0))]
+    assert session.step(0.25, [1]).rows == [first(2, Sight(1, 0, 2, 0))]
+    assert session.step(0.25, [2]).rows == [Row(0, Sight(0, 0, 3, 0.5), 4.5)]
+
+
 def test_the_death_of_a_worker_takes_a_stopped_player_with_it(isolated: Served) -> None:
     with two_players(isolated, "continuous") as session:
         player = isolated.players()[-1]

@@ -86,6 +86,21 @@ def test_one_agent_more_than_slots_is_an_error(slots: AgentSlots) -> None:
         slots.ask(asks(2))
 
 
+def test_a_slot_without_an_agent_waits_for_one_unasked(slots: AgentSlots) -> None:
+    slots.ask(asks(0))
+    slots.wait_for([0])
+    slots.take(0)
+    slots.ask(asks(1))
+    assert slots.ready() == [1]
+
+
+def test_a_row_is_handed_out_only_once_its_slot_was_asked_for(slots: AgentSlots) -> None:
+    slots.ask(asks(0))
+    slots.ask(asks(1))
+    slots.wait_for([0])
+    assert slots.ready() == [0]
+
+
 def test_a_first_row_that_is_taken_back_leaves_the_episode_to_begin_later(
     slots: AgentSlots,
 ) -> None:
