@@ -27,7 +27,7 @@ _MAX_MESSAGE_BYTES = 256 * 2**20
 _GO_ON = 200
 _STOP = 400
 _POLL_S = 0.25
-_STOP_GRACE_S = 1.0
+_STOP_GRACE_S = 0.5
 
 
 class LoopbackCommunicator(Communicator):  # type: ignore[misc]

@@ -27,8 +27,8 @@ _LOG = logging.getLogger(__name__)
 _CHANNEL_HEADER = struct.Struct("<16si")
 """The id of a side channel (a UUID, bytes_le) and the length of what follows."""
 
-_QUIT_GRACE_S = 3.0
-"""From the word to quit until the player is killed."""
+_QUIT_GRACE_S = 2.0
+"""From the word to quit until the player is killed, unless it was silent before."""
 
 # Its messages of level INFO speak of an Editor also where a player was started.
 logging.getLogger("mlagents_envs").setLevel(logging.WARNING)
@@ -54,6 +54,7 @@ class PlayerEnvironment(UnityEnvironment):  # type: ignore[misc]
         """Start the player, or wait for the Editor, and shake hands."""
         self._source = source
         self._player: PlayerProcess | None = None
+        self._is_silent = False
         self._connection = _listen(0 if source.command else EDITOR_PORT, start_timeout_s)
         channels = list(side_channels)
         try:
@@ -67,6 +68,7 @@ class PlayerEnvironment(UnityEnvironment):  # type: ignore[misc]
             self._side_channel_manager = _KnownChannels(channels)
             self._connection.timeout_s = timeout_s
         except UnityTimeOutException:
+            self._is_silent = True
             self._close()
             raise UnityEnvironmentException(self._no_connection()) from None
         except BaseException:
@@ -89,12 +91,13 @@ class PlayerEnvironment(UnityEnvironment):  # type: ignore[misc]
         try:
             exchange()
         except UnityTimeOutException:
+            self._is_silent = True
             raise UnityEnvironmentException(
                 f"{self._source.name} said nothing for {self._connection.timeout_s:g} s "
                 "(option timeout_s)"
             ) from None
         except UnityCommunicatorStoppedException:
-            raise UnityEnvironmentException(f"{self._source.name} was told to quit") from None
+            raise UnityEnvironmentException(f"{self._source.name} quit by itself") from None
 
     def _get_communicator(self, worker_id: int, base_port: int, timeout_wait: int) -> Any:
         return self._connection
@@ -109,7 +112,7 @@ class PlayerEnvironment(UnityEnvironment):  # type: ignore[misc]
         atexit.unregister(self._close)
         self._connection.close()
         if self._player is not None:
-            self._player.stop(_QUIT_GRACE_S)
+            self._player.stop(0.0 if self._is_silent else _QUIT_GRACE_S)
 
     def _no_connection(self) -> str:
         waited = (

@@ -26,13 +26,21 @@ def main(lifeline: int, command: list[str]) -> int:
     threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
     code = player.wait()
     if code < 0:
-        os.kill(os.getpid(), -code)
+        _end_by(signal.Signals(-code))
     return code
 
 
 def _follow(lifeline: int) -> None:
     os.read(lifeline, 1)
     os.killpg(0, signal.SIGKILL)
+
+
+def _end_by(number: signal.Signals) -> None:
+    try:
+        signal.signal(number, signal.SIG_DFL)
+    except OSError:
+        pass  # SIGKILL has no other handler
+    os.kill(os.getpid(), number)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def statuses(reply: Reply) -> list[int]:
         ("dies", "ended with exit code 9"),
         ("nan", "NaN"),
         ("bright", "must lie in [0, 1]"),
-        ("quits", "was told to quit"),
+        ("quits", "Player.x86_64 quit by itself"),
         ("hangs", "Player.x86_64 said nothing for 2 s (option timeout_s)"),
     ],
 )

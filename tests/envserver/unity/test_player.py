@@ -42,7 +42,12 @@ def test_stop_kills_a_player_that_does_not_quit_with_all_it_started(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("script", "words"),
-    [("exit 7", "ended with exit code 7"), ("kill -SEGV $$", "was ended by SIGSEGV")],
+    [
+        ("exit 7", "ended with exit code 7"),
+        ("kill -SEGV $$", "was ended by SIGSEGV"),
+        ("kill -INT $$", "was ended by SIGINT"),
+        ("kill -KILL $$", "was ended by SIGKILL"),
+    ],
 )
 def test_how_a_player_ended_is_said(script: str, words: str) -> None:
     player = PlayerProcess(["sh", "-c", script])
