@@ -84,13 +84,12 @@ class Task:
         self._env_id = env_id
         self._common = options.common
         self._family = _family(env_id)
-        defaults = _spec(env_id, {})
-        config = defaults.config._asdict()
+        config = _spec(env_id, {}).config._asdict()
         _check_kwargs(env_id, options.kwargs, config)
         self._kwargs = {**options.kwargs, **self._image_kwargs(config)}
         self._kwargs["num_threads"] = options.num_threads
         self._set_limits(config)
-        self._spec = _spec(env_id, self._kwargs) if self._kwargs else defaults
+        self._spec = _spec(env_id, self._kwargs)
         self._check_players()
         self._observations = ObservationLayout(
             self._spec,
