@@ -17,6 +17,7 @@ import sys
 import threading
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from typing import NoReturn
 
 from wmrun_envserver.backends.base import NeedsPartialBatch
 from wmrun_envserver.server.catalogue import Catalogue
@@ -54,13 +55,14 @@ def main() -> int:
     end = socket.socket(fileno=int(sys.argv[1]))
     end.set_inheritable(False)
     channel = Channel(end)
+    setup = Setup(**json.loads(channel.wait().payload))
+    log_to_stderr(setup.log_level)
+    faulthandler.enable()
+    worker = _Worker(channel, setup)
     try:
-        setup = Setup(**json.loads(channel.wait().payload))
-        log_to_stderr(setup.log_level)
-        faulthandler.enable()
-        _Worker(channel, setup).run()
+        worker.run()
     except ChannelClosed:
-        return 1
+        worker.kill_all()
     return 0
 
 
@@ -81,6 +83,16 @@ class _Worker:
             self._handle(frame)
         if self._host is not None:
             self._host.close()
+
+    def kill_all(self) -> NoReturn:
+        """Kill this process, its group, and the simulators' processes outside of that."""
+        for pid in self._pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        os.killpg(0, signal.SIGKILL)
+        raise AssertionError("killed")
 
     def _handle(self, frame: Frame) -> None:
         if frame.kind == Kind.BUILD:
@@ -181,12 +193,7 @@ class _Worker:
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLHUP | select.POLLRDHUP)
         poll.poll()
-        for pid in self._pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        os.killpg(0, signal.SIGKILL)
+        self.kill_all()
 
 
 if __name__ == "__main__":
