@@ -23,7 +23,8 @@ from wmrun_envserver.server.simulators import LocalHost, Plan, local_host
 from wmrun_envserver.server.slots import Slots
 from wmrun_envserver.server.validation import check_open, check_traits
 from wmrun_envserver.server.worker import Abandoned, Worker
-from wmrun_envserver.server.worker_hosts import TimeLimits, WorkerHosts
+from wmrun_envserver.server.worker_hosts import WorkerHosts
+from wmrun_envserver.server.worker_jobs import TimeLimits
 from wmrun_envserver.server.worker_main import Setup
 from wmrun_envserver.server.worker_process import WorkerProcess
 from wmrun_envserver.wire import messages, spaces

@@ -18,6 +18,7 @@ from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.server.refusal import Refused, refusal_of
 from wmrun_envserver.server.rendering import draw
 from wmrun_envserver.server.rows import RowTable
+from wmrun_envserver.server.seeding import SlotSeeds
 from wmrun_envserver.server.validation import (
     ActionCheck,
     check_render,
@@ -37,8 +38,6 @@ class Slots:
     A simulator that raises, dies, hangs, or returns what its spaces do not allow costs its own
     slots an episode: it is replaced and reset, and their rows say SLOT_RESTARTED. A slot that fails
     too often is given up (SLOT_FAILED) until a Reset finds that its budget allows another attempt.
-    A replaced simulator is seeded from the last seeds of its slots, where they had one: a seeded
-    session stays reproducible, and does not run into the same crash again.
 
     With `partial`, a Step names slots that await an answer, and its reply has the rows that are
     there; restarts go on in the background where the host can do that.
@@ -69,13 +68,10 @@ class Slots:
         self._partial = partial
         self._in_background = partial and host.in_background
         self._seed_scope = seed_scope
-        self._seeds_at_build = seeds_at_build
         self._limits = limits
         self._ledger = Ledger(num_envs)
         self._budget = RestartBudget(num_envs, limits, clock)
-        self._first_seed: list[int | None] = list(seeds) or [None] * num_envs
-        self._last_seed: list[int | None] = list(seeds) or [None] * num_envs
-        self._restarts = [0] * num_envs
+        self._seeds = SlotSeeds(num_envs, seeds, at_build=seeds_at_build)
         self._given_up: list[int] = []
         self._table = RowTable(spaces.leaves(spec.observation_space), 2 * num_envs)
         self._check_actions = ActionCheck(spec.action_space)
@@ -308,12 +304,9 @@ class Slots:
                 self._replace(kept, self._budget.delay_s(kept))
 
     def _replace(self, slots: Sequence[int], delay_s: float) -> None:
-        for slot in slots:
-            self._restarts[slot] += 1
-        seeds = {slot: self._derived_seed(slot) for slot in slots}
+        seeds = self._seeds.note_restart(slots)
         reset = [slot for slot in slots if self._in_background and self._ledger.episode[slot] >= 0]
-        known = {slot: seed for slot, seed in seeds.items() if seed is not None}
-        self._host.restart(Restart(tuple(slots), tuple(reset), known, delay_s))
+        self._host.restart(Restart(tuple(slots), tuple(reset), seeds, delay_s))
 
     def _note_failure(self, slot: int, failure: Failure) -> None:
         self._ledger.note_loss(slot, failure.reason, failure.message)
@@ -334,23 +327,7 @@ class Slots:
         return [Failure(group, Reason.ENV_CONTRACT, message) for group in groups]
 
     def _seed(self, slot: int, asked: int | None = None) -> int | None:
-        """Return the seed of the next reset of `slot`."""
-        if self._seeds_at_build:
-            return None
-        first, self._first_seed[slot] = self._first_seed[slot], None
-        if asked is None and self._ledger.lost[slot]:
-            return self._derived_seed(slot)
-        seed = first if asked is None else asked
-        if seed is not None:
-            self._last_seed[slot] = seed
-        return seed
-
-    def _derived_seed(self, slot: int) -> int | None:
-        last = self._last_seed[slot]
-        if last is None:
-            return None
-        entropy = np.random.SeedSequence([last, self._restarts[slot]])
-        return int(entropy.generate_state(1)[0])
+        return self._seeds.of_reset(slot, asked, restarted=bool(self._ledger.lost[slot]))
 
     def _has_budget(self, slot: int) -> bool:
         return all(self._budget.allows(mate) for mate in self._host.mates(slot))

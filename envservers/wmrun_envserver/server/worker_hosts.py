@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,15 @@ from wmrun_envserver.server.framing import ChannelClosed, Frame, Kind
 from wmrun_envserver.server.hosts import Failure, Host, Move, Restart, Spec, Until
 from wmrun_envserver.server.refusal import Refused
 from wmrun_envserver.server.rows import EnvContractError, RowTable
+from wmrun_envserver.server.worker_jobs import (
+    Job,
+    TimeLimits,
+    advance_job,
+    batch_of,
+    build_job,
+    discard_job,
+    render_job,
+)
 from wmrun_envserver.server.worker_process import WorkerProcess
 from wmrun_envserver.wire import messages, spaces, tensors
 from wmrun_envserver.wire.status import Reason
@@ -24,31 +32,6 @@ from wmrun_envserver.wire.status import Reason
 _LOG = logging.getLogger(__name__)
 
 _CLOSE_WAIT_S = 3.0
-
-
-@dataclass(frozen=True)
-class TimeLimits:
-    """Seconds for one simulator; what takes longer is killed."""
-
-    step_s: float
-    reset_s: float
-    build_s: float
-
-
-@dataclass
-class _Job:
-    """Frames that are sent together, and answered by one."""
-
-    kind: Kind
-    """Of the last frame."""
-    slots: tuple[int, ...]
-    limit_s: float
-    frames: list[tuple[Kind, bytes]]
-    restart: Restart | None = None
-    """What the job is part of."""
-    not_before: float = 0.0
-    deadline: float | None = None
-    """Once it was sent."""
 
 
 @dataclass
@@ -59,7 +42,7 @@ class _Member:
     process: WorkerProcess | None = None
     held: set[int] = field(default_factory=set)
     """Slots that have a simulator, or are about to have one."""
-    jobs: deque[_Job] = field(default_factory=deque)
+    jobs: deque[Job] = field(default_factory=deque)
     """One after the other; the first may have been sent."""
 
 
@@ -120,7 +103,7 @@ class WorkerHosts(Host):
             part = move.within(member.slots)
             if member.process is None or (part.is_empty and not self._polls_all):
                 continue
-            member.jobs.append(self._advance_job(part))
+            member.jobs.append(advance_job(part, self.slots_per_simulator, self._limits))
         self._pump(lambda: not any(map(_is_stepped, self._members)))
         self._flush(table)
         return self._taken_failures()
@@ -148,17 +131,14 @@ class WorkerHosts(Host):
             own = member.held.intersection(slots)
             member.held -= own
             if own and member.process is not None:
-                request = messages.ResetRequest(slots=sorted(own)).SerializeToString()
-                job = _Job(Kind.DISCARD, (), self._limits.step_s, [(Kind.DISCARD, request)])
-                member.jobs.append(job)
+                member.jobs.append(discard_job(sorted(own), self._limits))
                 if not member.held and len(member.jobs) == 1:
                     self._end(member)
 
     def render(self, slot: int) -> np.ndarray:
         member = next(member for member in self._members if slot in member.slots)
-        request = messages.RenderRequest(slots=[slot]).SerializeToString()
         self._frame = None
-        member.jobs.append(_Job(Kind.RENDER, (), self._limits.step_s, [(Kind.RENDER, request)]))
+        member.jobs.append(render_job(slot, self._limits))
         self._pump(lambda: not any(job.kind == Kind.RENDER for job in member.jobs))
         if isinstance(self._frame, np.ndarray):
             return self._frame
@@ -188,44 +168,8 @@ class WorkerHosts(Host):
         due = time.monotonic() + restart.delay_s
         for first in restart.slots[:: self.slots_per_simulator]:
             slots = self.mates(first)
-            seeds = [restart.seeds[slot] for slot in slots if slot in restart.seeds]
-            request = messages.ResetRequest(slots=slots, seeds=seeds).SerializeToString()
             member.held.update(slots)
-            member.jobs.append(
-                _Job(
-                    Kind.BUILD,
-                    slots,
-                    self._limits.build_s,
-                    [(Kind.BUILD, request)],
-                    restart,
-                    not_before=due,
-                )
-            )
-
-    def _advance_job(self, move: Move, restart: Restart | None = None) -> _Job:
-        frames = []
-        for seeded in (True, False):
-            chosen = [
-                (slot, seed)
-                for slot, seed in zip(move.reset, move.seeds, strict=True)
-                if (seed is not None) == seeded
-            ]
-            if chosen:
-                request = messages.ResetRequest(
-                    slots=[slot for slot, _ in chosen],
-                    seeds=[seed for _, seed in chosen if seed is not None],
-                )
-                frames.append((Kind.RESETS, request.SerializeToString()))
-        step = messages.StepRequest(
-            slots=move.step, action=[tensors.encode(leaf) for leaf in move.action]
-        )
-        frames.append((Kind.ADVANCE, step.SerializeToString()))
-        steps = len({slot // self.slots_per_simulator for slot in move.step})
-        resets = len({slot // self.slots_per_simulator for slot in move.reset})
-        limit = steps * self._limits.step_s + resets * self._limits.reset_s
-        limit = limit or self._limits.step_s
-        slots = (*move.step, *move.reset)
-        return _Job(Kind.ADVANCE, slots, limit, frames, restart)
+            member.jobs.append(build_job(slots, restart, due, self._limits))
 
     def _pump(self, is_done: Callable[[], bool]) -> None:
         """Send jobs and take their answers until `is_done()`."""
@@ -244,7 +188,7 @@ class WorkerHosts(Host):
                     break
                 self._start(member, job)
 
-    def _start(self, member: _Member, job: _Job) -> None:
+    def _start(self, member: _Member, job: Job) -> None:
         job.deadline = time.monotonic() + job.limit_s
         try:
             if member.process is None:
@@ -318,7 +262,7 @@ class WorkerHosts(Host):
                 self._failed_field = detail.field
                 self._fail(job.slots, detail.reason, detail.message)
 
-    def _take_ready(self, member: _Member, job: _Job, reply: messages.OpenSessionReply) -> None:
+    def _take_ready(self, member: _Member, job: Job, reply: messages.OpenSessionReply) -> None:
         self.renderer = reply.renderer
         try:
             self._spec.admit(
@@ -333,12 +277,14 @@ class WorkerHosts(Host):
         if reset:
             seeds = [job.restart.seeds.get(slot) for slot in reset]
             move = Move([], self._spec.no_action, reset, seeds)
-            member.jobs.appendleft(self._advance_job(move, job.restart))
+            member.jobs.appendleft(
+                advance_job(move, self.slots_per_simulator, self._limits, job.restart)
+            )
         else:
             self._rebuilt += job.slots
 
-    def _take_rows(self, member: _Member, job: _Job, rows: messages.Rows) -> None:
-        self._arrived.append((member, _batch(rows)))
+    def _take_rows(self, member: _Member, job: Job, rows: messages.Rows) -> None:
+        self._arrived.append((member, batch_of(rows)))
         for error in rows.errors:
             self._fail(self.mates(error.slot), error.reason, error.message)
         if job.restart is not None and not rows.errors:
@@ -360,7 +306,7 @@ class WorkerHosts(Host):
         how = self._end_process(member)
         self._lose(member, Reason.ENV_FAILED, f"its process ended: {how}")
 
-    def _lose_hung(self, member: _Member, job: _Job) -> None:
+    def _lose_hung(self, member: _Member, job: Job) -> None:
         doing = {Kind.BUILD: "to be built", Kind.RENDER: "to be drawn"}.get(job.kind, "to move")
         message = f"it took longer than {job.limit_s:g} s {doing}: killed"
         self._lose(member, Reason.ENV_FAILED, message)
@@ -406,18 +352,3 @@ def _spread(num_slots: int, slots_per_simulator: int, num_workers: int) -> list[
 
 def _is_stepped(member: _Member) -> bool:
     return any(job.kind == Kind.ADVANCE and job.restart is None for job in member.jobs)
-
-
-def _batch(rows: messages.Rows) -> Batch:
-    info: dict[str, Any] = {
-        column.key: (list(column.rows), tensors.decode(column.values)) for column in rows.info
-    }
-    return Batch(
-        slots=np.array(rows.slot, np.int64),
-        obs=[tensors.decode(leaf) for leaf in rows.obs],
-        reward=np.array(rows.reward, np.float64),
-        terminated=np.array(rows.terminated, np.bool_),
-        truncated=np.array(rows.truncated, np.bool_),
-        is_first=np.array(rows.is_first, np.bool_),
-        info=info,
-    )
