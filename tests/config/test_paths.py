@@ -65,6 +65,7 @@ def test_files_for_servers_elsewhere_are_paths_with_or_without_a_slash(
     ("written", "resolved"),
     [
         ("builds/3DBall.x86_64", "FOLDER/runs/builds/3DBall.x86_64"),
+        ("3DBall.x86_64", "FOLDER/runs/3DBall.x86_64"),
         ("my_package.envs:make", "my_package.envs:make"),
         ("localhost:5000/world", "localhost:5000/world"),
     ],

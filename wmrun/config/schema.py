@@ -56,8 +56,8 @@ class Located:
 
 PROGRAM = Located(r".*/")
 """A name without `/` is looked up in PATH."""
-SOURCE = Located(r"[^:]*/")
-"""`module:factory` and `HOST:PORT/WORLD` are no paths."""
+SOURCE = Located(r"[^:]*(/|\.(x86_64|x86|app|exe)$)")
+"""`module:factory` and `HOST:PORT/WORLD` are no paths; a file that Unity builds always is one."""
 FILE = Located(r".")
 
 
@@ -178,8 +178,8 @@ class EnvConfig(Section):
     source: Annotated[str, SOURCE] | None = None
     """What `task` stands for where the family does not know it; null: nothing, the family does.
 
-    gym: `module:factory`, imported by the server. unity_mlagents: the path of a player, relative to
-    the file that sets it. dm_env_rpc: `HOST:PORT[/WORLD]`.
+    gym: `module:factory`, imported by the server. unity_mlagents: the path of a player, with a `/`
+    or its suffix, relative to the file that sets it. dm_env_rpc: `HOST:PORT[/WORLD]`.
     """
     num_envs: Count = 1
     """Env slots that are stepped together."""

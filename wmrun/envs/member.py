@@ -222,7 +222,8 @@ class PoolMember:
 
     def _surviving(self, call: Callable[[], Rows]) -> Rows:
         try:
-            return call()
+            with errors_name(self.place.key):
+                return call()
         except EnvServerLost as lost:
             return self._revive(lost)
 
