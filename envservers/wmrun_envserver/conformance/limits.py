@@ -14,7 +14,8 @@ from wmrun_envserver.wire.service import METHODS, SERVICE
 from wmrun_envserver.wire.status import MAX_DETAIL_BYTES
 
 _MOST_TRIED = 256 * 2**20
-_GARBAGE = (b"\xff" * 64, b"\x0a\xff\xff\xff\xff\x0f", bytes(range(256)) * 16)
+# A tag of no wire type, and lengths beyond the end: no protobuf runtime takes them.
+_GARBAGE = (b"\xff" * 64, b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x7fabc" + b"\xff" * 4000)
 _OPTIONAL = {"Render": "render"}
 
 

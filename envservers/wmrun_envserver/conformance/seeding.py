@@ -8,7 +8,7 @@ from wmrun_envserver.conformance.check import Skip, check, equal, require
 from wmrun_envserver.conformance.peer import Peer
 from wmrun_envserver.conformance.run import Choice, Run
 from wmrun_envserver.conformance.session import Session
-from wmrun_envserver.wire import messages
+from wmrun_envserver.wire import messages, tensors
 
 _TRACE_STEPS = 50
 _SCOPES = {
@@ -119,7 +119,9 @@ def _check_reset_seeds(run: Run, choice: Choice, session: Session, seeds: list[i
 
 
 def _reset_obs(session: Session, seeds: Sequence[int]) -> list[list[bytes]]:
-    return [[array.tobytes() for array in row.obs] for row in session.reset(seeds=seeds)]
+    """Return the observations of a Reset as they were sent: those of text are objects here."""
+    rows = session.reset(seeds=seeds)
+    return [[tensors.encode(array).data for array in row.obs] for row in rows]
 
 
 def _refuse(run: Run, name: str, request: object, about: str) -> None:
