@@ -133,6 +133,14 @@ def test_family_whose_packages_are_missing_is_told_what_to_install(
     assert error.hint.endswith(f"{script} -m pip install 'wmrun-envserver[gym]'")
 
 
+def test_extras_are_spelt_as_pip_knows_them(log: ServerLog, script: Path) -> None:
+    said = "backend 'dm_env_rpc' cannot be loaded: No module named 'dm_env_rpc'"
+    write_script(script, f'echo "wmrun-envserver: error: {said}" >&2; exit 3')
+    error = refusal(log, python=script, backend="dm_env_rpc")
+    assert error.hint is not None
+    assert error.hint.endswith("'wmrun-envserver[dm-env-rpc]'")
+
+
 def test_unity_is_told_which_command_builds_its_environment(log: ServerLog, script: Path) -> None:
     said = "backend 'unity_mlagents' cannot be loaded: No module named 'mlagents_envs'"
     write_script(script, f'echo "wmrun-envserver: error: {said}" >&2; exit 3')

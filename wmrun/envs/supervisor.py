@@ -256,7 +256,8 @@ _OWN_VENV = {
 
 def _requirement(backend: str) -> str:
     extras = importlib.metadata.metadata("wmrun-envserver").get_all("Provides-Extra") or []
-    return f"wmrun-envserver[{backend}]" if backend in extras else "wmrun-envserver"
+    extra = backend.replace("_", "-")  # as installed packages spell it
+    return f"wmrun-envserver[{extra}]" if extra in extras else "wmrun-envserver"
 
 
 def _exited(process: subprocess.Popen[bytes], within_s: float) -> bool:

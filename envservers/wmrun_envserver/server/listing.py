@@ -55,9 +55,13 @@ def _load(name: str) -> Installed:
 
 
 def _extras(owner: Distribution, name: str) -> list[str]:
-    """Return the extra of the backend `name`: called as that is, or as its first word."""
+    """Return the extra of the backend `name`: called as that is, or as its first word.
+
+    Installed packages spell `-` what a project file may spell `_`.
+    """
+    wanted = (name.replace("_", "-"), name.partition("_")[0])
     offered = owner.metadata.get_all("Provides-Extra") or []
-    return [extra for extra in (name, name.partition("_")[0]) if extra in offered]
+    return [extra for extra in offered if extra.replace("_", "-") in wanted]
 
 
 def _line(backend: Installed, width: int) -> str:

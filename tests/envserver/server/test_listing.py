@@ -21,6 +21,7 @@ def lines(tmp_path, monkeypatch, capfd):
     )
     install(tmp_path, "arcade", {"arcade": SCRIPTED})
     install(tmp_path, "pinball", {"pinball_3d": "wmrun_pinball:Backend"}, extras=("pinball",))
+    install(tmp_path, "crane", {"claw_crane": SCRIPTED}, extras=("claw-crane",))
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["list"]) == 0
     text = capfd.readouterr().out
@@ -40,6 +41,7 @@ def test_every_backend_is_listed_with_what_it_offers_or_misses(lines):
         "problem": None,
     }
     assert found["pinball_3d"]["extra"] == "pinball"
+    assert found["claw_crane"]["extra"] == "claw-crane", "as installed packages spell it"
     assert "No module named 'wmrun_no_flippers'" in found["pinball_3d"]["problem"]
     assert re.search(r"^arcade +arcade 1\.2: scripted$", text, re.MULTILINE)
     assert re.search(
