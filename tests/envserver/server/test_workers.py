@@ -160,6 +160,7 @@ def test_restarts_go_on_in_the_background_of_partial_batches(start, caplog):
     assert list(session.act(MOVE, MOVE).step_in_episode) == [1, steps + 1]
 
 
+@pytest.mark.servers
 def test_a_call_without_any_row_waits_for_the_restart(start, caplog):
     session = Workers(start(), num_envs=2, want_capabilities=PARTIAL)
     session.reset()
@@ -168,6 +169,7 @@ def test_a_call_without_any_row_waits_for_the_restart(start, caplog):
     assert list(session.act(MOVE, MOVE).step_in_episode) == [1, 1]
 
 
+@pytest.mark.servers
 def test_a_reset_waits_for_slots_that_are_being_restarted(start, caplog):
     session = Workers(start(), num_envs=2, want_capabilities=PARTIAL)
     session.reset()
@@ -179,6 +181,7 @@ def test_a_reset_waits_for_slots_that_are_being_restarted(start, caplog):
     assert list(session.act(MOVE, MOVE).step_in_episode) == [1, 1]
 
 
+@pytest.mark.servers
 def test_a_stopped_or_killed_idle_worker_is_replaced(start, caplog):
     session = Workers(start(), num_envs=2, step_timeout_ms=500)
     pids = _pids(session.reset())
@@ -191,6 +194,7 @@ def test_a_stopped_or_killed_idle_worker_is_replaced(start, caplog):
     assert all(map(_is_gone, pids))
 
 
+@pytest.mark.servers
 def test_a_slot_that_dies_too_often_is_given_up_and_the_others_go_on(start, caplog):
     session = Workers(start(limits=Limits(max_restarts=1, restart_pause_s=0)), num_envs=2)
     session.reset()
@@ -227,6 +231,7 @@ def test_an_env_that_cannot_be_built_in_a_worker_refuses_the_session(start, tmp_
     assert client.call("GetServerInfo").limits.free_sessions == 8
 
 
+@pytest.mark.servers
 def test_a_rebuilt_simulator_with_other_spaces_breaks_the_contract(start, tmp_path, caplog):
     marker = tmp_path / "marker"
     config = {"spaces_change_at": str(marker)}
@@ -239,6 +244,7 @@ def test_a_rebuilt_simulator_with_other_spaces_breaks_the_contract(start, tmp_pa
     assert "different spaces" in rows.errors[0].message
 
 
+@pytest.mark.servers
 def test_isolated_simulators_get_a_process_each_unless_told_otherwise(start):
     client = start(workers=None)
     assert "step_timeout" in client.call("GetServerInfo").capabilities
@@ -250,6 +256,7 @@ def test_isolated_simulators_get_a_process_each_unless_told_otherwise(start):
     assert set(_pids(shared.reset())) == {os.getpid()}
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("capabilities", [[], PARTIAL])
 def test_simulators_of_several_slots_live_and_die_in_workers(start, caplog, capabilities):
     client = start(name="obedient_vector")
