@@ -283,6 +283,13 @@ def test_unknown_task_is_an_error_of_the_config(make_faulty: MakePool) -> None:
     )
 
 
+def test_task_is_what_its_source_says(make_pool: MakePool) -> None:
+    source = "gymnasium.envs.classic_control.cartpole:CartPoleEnv"
+    pool = make_pool(backend="gym", task="mine", source=source)
+    assert pool.open().act_space == spaces.Discrete(2)
+    assert pool.reset().obs["vector"].shape == (1, 4)
+
+
 def test_unknown_option_is_an_error_of_the_config(make_pool: MakePool) -> None:
     pool = make_pool(backend="echo", task="echo", options={"lenght": 3})
     with pytest.raises(EnvStartError, match=r"^env\.options\.lenght: .*length"):
