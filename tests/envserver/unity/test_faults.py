@@ -187,6 +187,11 @@ def test_four_servers_with_two_players_each_start_at_once(
 def test_the_editor_connects_on_its_own_port_and_to_one_session_alone(
     isolated: Served, unity_python: Path, tmp_path: Path
 ) -> None:
+    nobody = json.dumps({"start_timeout_s": 1})
+    _, detail = isolated.client.open_refused(env_id="editor", env_config_json=nobody)
+    assert "the Editor did not connect within 1 s (option start_timeout_s)" in detail.message
+    assert "press Play" in detail.message
+
     editor = write_player(tmp_path / "editor", unity_python)
     command = [str(editor), "--scenario", "agents", "--mlagents-port", "5004"]
     with subprocess.Popen(command) as playing:
@@ -197,14 +202,6 @@ def test_the_editor_connects_on_its_own_port_and_to_one_session_alone(
         assert "port 5004 of 127.0.0.1 is taken" in detail.message
         session.close()
         assert playing.wait(20) == 0, "the Editor stops to play"
-
-
-def test_nobody_at_the_editor_is_said_after_the_timeout(isolated: Served) -> None:
-    _, detail = isolated.client.open_refused(
-        env_id="editor", env_config_json=json.dumps({"start_timeout_s": 1})
-    )
-    assert "the Editor did not connect within 1 s (option start_timeout_s)" in detail.message
-    assert "press Play" in detail.message
 
 
 def _ancestor(pid: int, generations: int) -> int:
