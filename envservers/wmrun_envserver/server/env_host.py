@@ -93,6 +93,7 @@ class EnvHost(Host):
         return self._envs[slot].render()
 
     def child_pids(self) -> list[int]:
+        """Return the processes that simulators started outside the process group."""
         return [pid for env in self._envs.values() for pid in env.child_pids()]
 
     def close(self) -> None:

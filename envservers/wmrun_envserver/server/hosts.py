@@ -156,10 +156,6 @@ class Host(ABC):
         """Return the frame of a slot whose simulator is there; raises what went wrong."""
 
     @abstractmethod
-    def child_pids(self) -> list[int]:
-        """Return the processes that simulators started outside the process group."""
-
-    @abstractmethod
     def close(self) -> None:
         """Close every simulator; one that raises is logged."""
 

@@ -110,6 +110,7 @@ class VectorHost(Host):
         return self._simulators[first].render(slot - first)
 
     def child_pids(self) -> list[int]:
+        """Return the processes that simulators started outside the process group."""
         return [pid for simulator in self._simulators.values() for pid in simulator.child_pids()]
 
     def close(self) -> None:

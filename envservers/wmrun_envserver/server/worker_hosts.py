@@ -144,9 +144,6 @@ class WorkerHosts(Host):
             return self._frame
         raise self._frame or Refused(Reason.ENV_FAILED, f"the process of slot {slot} is gone")
 
-    def child_pids(self) -> list[int]:
-        return [member.process.pid for member in self._members if member.process is not None]
-
     def close(self) -> None:
         """End every worker: those that are idle by themselves, within a few seconds."""
         idle = [m for m in self._members if m.process is not None and not m.jobs]

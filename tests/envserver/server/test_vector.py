@@ -162,7 +162,7 @@ def test_a_simulator_that_fails_too_often_gives_up_all_its_slots(connect, caplog
     [
         (lambda b: b._replace(obs=b.obs[:1]), "a list of 2 arrays"),
         (lambda b: b._replace(obs=[b.obs[0][:1], b.obs[1]]), "'vector' must be float32[2, 3]"),
-        (lambda b: b._replace(obs=[b.obs[0] * np.float64(1), b.obs[1]]), "got float64[2, 3]"),
+        (lambda b: b._replace(obs=[b.obs[0].astype(np.float64), b.obs[1]]), "got float64[2, 3]"),
         (lambda b: b._replace(reward=b.reward * np.nan), "the reward is nan"),
         (lambda b: b._replace(reward=b.reward[:1]), "reward must be float64[2]"),
         (lambda b: b._replace(truncated=b.reward), "truncated must be bool[2], got float64[2]"),
