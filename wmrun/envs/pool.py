@@ -99,7 +99,7 @@ class EnvPool:
 
         Waits for all servers. Raises `EnvBudgetSpent` when one was lost once too often.
         """
-        before = [error for rows in self._waited(self._away) for error in rows.errors]
+        before = [error for rows in self._waited_for() for error in rows.errors]
         self._begun.clear()
         parts = self._together(
             lambda member: member.reset(seeds[member.place.slots.start : member.place.slots.stop])
@@ -212,10 +212,10 @@ class EnvPool:
         for member in [member for member, rows in self._away.items() if rows.done()]:
             yield member, self._away.pop(member).result()
 
-    def _waited(self, away: dict[PoolMember, Future[Rows]]) -> Iterator[Rows]:
+    def _waited_for(self) -> Iterator[Rows]:
         """Yield the rows of every member that is away, once it has some."""
-        for member in list(away):
-            yield away.pop(member).result()
+        for member in list(self._away):
+            yield self._away.pop(member).result()
 
     def _arrived(self, parts: Sequence[tuple[PoolMember, Rows]]) -> Rows:
         """Return the rows under the pool's slot numbers; they are those to be answered next."""
