@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 
 import numpy as np
 
 from wmrun_envserver.backends.base import NeedsPartialBatch, SeedScope
 from wmrun_envserver.server import ledger as phases
-from wmrun_envserver.server.budget import RestartBudget
-from wmrun_envserver.server.hosts import Failure, Host, Move, Restart, Spec, Until
+from wmrun_envserver.server.hosts import Failure, Host, Move, Spec
 from wmrun_envserver.server.leases import Clock
 from wmrun_envserver.server.ledger import Ledger
 from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.server.refusal import Refused, refusal_of
 from wmrun_envserver.server.rendering import draw
+from wmrun_envserver.server.restarts import Restarts
 from wmrun_envserver.server.rows import RowTable
 from wmrun_envserver.server.seeding import SlotSeeds
 from wmrun_envserver.server.validation import (
@@ -28,8 +27,6 @@ from wmrun_envserver.server.validation import (
 )
 from wmrun_envserver.wire import messages, spaces
 from wmrun_envserver.wire.status import Reason
-
-_LOG = logging.getLogger(__name__)
 
 
 class Slots:
@@ -70,9 +67,10 @@ class Slots:
         self._seed_scope = seed_scope
         self._limits = limits
         self._ledger = Ledger(num_envs)
-        self._budget = RestartBudget(num_envs, limits, clock)
         self._seeds = SlotSeeds(num_envs, seeds, at_build=seeds_at_build)
-        self._given_up: list[int] = []
+        self._restarts = Restarts(
+            host, self._ledger, self._seeds, limits, clock, in_background=self._in_background
+        )
         self._table = RowTable(spaces.leaves(spec.observation_space), 2 * num_envs)
         self._check_actions = ActionCheck(spec.action_space)
 
@@ -99,8 +97,9 @@ class Slots:
             )
         started = perf_counter_ns()
         self._table.begin()
-        self._given_up.clear()
-        self._bring_back(named)
+        self._restarts.given_up.clear()
+        self._restarts.retry(named)
+        self._restarts.finish(self._table)
         there = self._ledger.among(
             named, phases.FRESH, phases.RUNNING, phases.ENDED, phases.STALE, phases.AWAY
         )
@@ -126,7 +125,7 @@ class Slots:
         action = self._check_actions(request.action, len(named), ignored)
         started = perf_counter_ns()
         self._table.begin()
-        self._given_up.clear()
+        self._restarts.given_up.clear()
         if self._partial:
             self._ledger.awaits[named] = False
         stepped = named
@@ -215,8 +214,8 @@ class Slots:
                 self._settle(failures, named)
             else:
                 self._recover(failures, named, named)
-        if others or self._given_up:
-            told = named if not self._partial else sorted({*named, *self._given_up})
+        if others or self._restarts.given_up:
+            told = named if not self._partial else sorted({*named, *self._restarts.given_up})
             failed = ledger.among(told, phases.FAILED)
             ledger.add_blanks(table, failed, messages.SLOT_FAILED)
 
@@ -241,19 +240,15 @@ class Slots:
         if not self._in_background:
             self._recover(failures, named, range(len(self)))
         else:
-            self._restart(failures)
-            self._collect("now")
-            while not self._table.slot and not self._given_up and self._is_anyone(phases.DOWN):
-                self._collect("any")
-        if not self._table.slot and not self._given_up and not self._ledger.awaits.any():
+            restarts = self._restarts
+            restarts.begin(failures)
+            _, failures = restarts.collect(self._table, "now")
+            restarts.begin(failures)
+            while not self._table.slot and not restarts.given_up and restarts.are_pending:
+                _, failures = restarts.collect(self._table, "any")
+                restarts.begin(failures)
+        if not self._table.slot and not self._restarts.given_up and not self._ledger.awaits.any():
             self._recover(self._stuck(), named, range(len(self)))
-
-    def _collect(self, until: Until) -> None:
-        start = len(self._table)
-        rebuilt, failures = self._host.collect(self._table, until)
-        self._ledger.count(self._table, start)
-        self._ledger.note_rebuilt(rebuilt)
-        self._restart(failures)
 
     def _recover(
         self, failures: list[Failure], named: Sequence[int], wanted: Sequence[int]
@@ -263,62 +258,12 @@ class Slots:
         Those of the slots `wanted` that are `named`, or were in an episode, begin the next one.
         """
         while failures:
-            self._restart(failures)
-            start = len(self._table)
-            rebuilt, failures = self._host.collect(self._table, "all")
-            self._ledger.count(self._table, start)
-            self._ledger.note_rebuilt(rebuilt)
+            self._restarts.begin(failures)
+            rebuilt, failures = self._restarts.collect(self._table, "all")
             again = self._ledger.among(rebuilt, phases.FRESH, phases.STALE)
             failures = failures + self._begin(
                 [slot for slot in again if slot in wanted and self._may_begin(slot, named)]
             )
-
-    def _bring_back(self, named: list[int]) -> None:
-        """Wait for the simulators that are being replaced, and retry those that were given up."""
-        failed = self._ledger.among(named, phases.FAILED)
-        groups = {self._host.mates(slot) for slot in failed}
-        for group in sorted(groups):
-            if all(self._budget.allows(slot) for slot in group):
-                self._ledger.mark(group, phases.DOWN)
-                self._ledger.lost[list(group)] = True
-                self._replace(group, 0.0)
-        failures: list[Failure] = []
-        while failures or self._is_anyone(phases.DOWN):
-            self._restart(failures)
-            rebuilt, failures = self._host.collect(self._table, "all")
-            self._ledger.note_rebuilt(rebuilt)
-            # What their resets brought is not for this reply: they begin again in the next Step.
-            self._table.begin()
-
-    def _restart(self, failures: Iterable[Failure]) -> None:
-        for failure in failures:
-            for slot in failure.slots:
-                self._note_failure(slot, failure)
-            kept = [slot for slot in failure.slots if self._has_budget(slot)]
-            lost = [slot for slot in failure.slots if slot not in kept]
-            if lost:
-                self._ledger.mark(lost, phases.FAILED)
-                self._host.discard(lost)
-                self._given_up += lost
-            if kept:
-                self._replace(kept, self._budget.delay_s(kept))
-
-    def _replace(self, slots: Sequence[int], delay_s: float) -> None:
-        seeds = self._seeds.note_restart(slots)
-        reset = [slot for slot in slots if self._in_background and self._ledger.episode[slot] >= 0]
-        self._host.restart(Restart(tuple(slots), tuple(reset), seeds, delay_s))
-
-    def _note_failure(self, slot: int, failure: Failure) -> None:
-        self._ledger.note_loss(slot, failure.reason, failure.message)
-        _LOG.error(
-            "slot %d failed in episode %d after step %d (failure %d in %.0f s): %s",
-            slot,
-            self._ledger.episode[slot],
-            self._ledger.step[slot],
-            self._budget.note(slot),
-            self._limits.restart_window_s,
-            failure.message.splitlines()[-1] if failure.message else failure.reason,
-        )
 
     def _stuck(self) -> list[Failure]:
         silent = self._ledger.among(range(len(self)), phases.RUNNING, phases.AWAY)
@@ -329,14 +274,8 @@ class Slots:
     def _seed(self, slot: int, asked: int | None = None) -> int | None:
         return self._seeds.of_reset(slot, asked, restarted=bool(self._ledger.lost[slot]))
 
-    def _has_budget(self, slot: int) -> bool:
-        return all(self._budget.allows(mate) for mate in self._host.mates(slot))
-
     def _may_begin(self, slot: int, named: Sequence[int]) -> bool:
         return slot in named or int(self._ledger.episode[slot]) >= 0
-
-    def _is_anyone(self, phase: int) -> bool:
-        return bool((self._ledger.phase == phase).any())
 
     def _write(self, named: list[int], rows: messages.Rows) -> None:
         table = self._table

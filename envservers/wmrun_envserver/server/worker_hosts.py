@@ -271,14 +271,13 @@ class WorkerHosts(Host):
             return
         assert job.restart is not None
         reset = [slot for slot in job.restart.reset if slot in job.slots]
+        self._rebuilt += [slot for slot in job.slots if slot not in reset]
         if reset:
             seeds = [job.restart.seeds.get(slot) for slot in reset]
             move = Move([], self._spec.no_action, reset, seeds)
             member.jobs.appendleft(
                 advance_job(move, self.slots_per_simulator, self._limits, job.restart)
             )
-        else:
-            self._rebuilt += job.slots
 
     def _take_rows(self, member: _Member, job: Job, rows: messages.Rows) -> None:
         self._arrived.append((member, batch_of(rows)))
