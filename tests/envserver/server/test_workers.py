@@ -282,3 +282,15 @@ def test_frames_come_from_workers_too(start):
     assert [frame.shape for frame in frames] == [(2, 4, 3)] * 2
     assert {int(frame.max()) for frame in frames} == {1}
     assert list(session.act(MOVE, MOVE).step_in_episode) == [2, 2]
+
+
+@pytest.mark.servers
+def test_slots_that_were_never_reset_survive_the_restart_of_their_simulator(start, caplog):
+    client = start(name="obedient_vector", workers=1)
+    session = Workers(client, num_envs=2, want_capabilities=PARTIAL)
+    session.reset(slots=[0])
+    rows = session.act(KILL, slots=[0])
+    assert (list(rows.slot), list(rows.status)) == ([0], [messages.SLOT_RESTARTED])
+    rows = session.reset(slots=[1])
+    assert (list(rows.slot), list(rows.is_first)) == ([1], [True])
+    assert list(session.act(MOVE, MOVE).step_in_episode) == [1, 1]
