@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import pytest
@@ -119,8 +118,5 @@ def test_thousands_of_ids_are_listed_from_memory(connect, monkeypatch):
     backend._ids = [f"task-{number}" for number in range(5000)]
     client = connect(backend)
     assert len(backend.asked) == 5000
-    before = perf_counter()
-    info = client.call("GetServerInfo")
-    assert len(info.envs) == 5000
+    assert len(client.call("GetServerInfo").envs) == 5000
     assert len(backend.asked) == 5000
-    assert perf_counter() > before
