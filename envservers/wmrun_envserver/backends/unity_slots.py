@@ -52,7 +52,9 @@ class AgentSlots:
         return len(self._places) < len(self._slots)
 
     def end(self, row: AgentRow) -> None:
-        """Take in the last row of an agent's episode."""
+        """Take in the last row of an agent's episode; one that never asked needs no slot."""
+        if row.agent not in self._places:
+            return
         index = self._place(row.agent)
         slot = self._slots[index]
         if slot.in_episode:

@@ -120,6 +120,14 @@ def test_an_episode_that_ends_before_anyone_saw_it_leaves_no_row(slots: AgentSlo
     assert not slots.has_row(0)
 
 
+def test_an_agent_that_ends_without_ever_asking_takes_no_slot(slots: AgentSlots) -> None:
+    slots.ask(asks(0))
+    slots.ask(asks(1))
+    slots.end(ends(2))
+    assert slots.ask(asks(0)) == 0
+    assert slots.ask(asks(1)) == 1
+
+
 def test_a_restart_drops_rows_and_keeps_places(slots: AgentSlots) -> None:
     slots.ask(asks(5))
     slots.ask(asks(6))
