@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,7 @@ print(sorted(set(sys.modules) & {{*{loaded!r}, "torch", "pydantic", "yaml"}}), f
 def test_a_command_of_the_table_is_a_function_with_a_docstring(command: Command) -> None:
     module, _, name = command.target.partition(":")
     function = getattr(importlib.import_module(module), name)
-    assert name == f"{command.name.replace(' ', '_')}_cli"
+    assert name == f"{re.sub('[ -]', '_', command.name)}_cli"
     assert inspect.getdoc(function)
     assert command.help.endswith(".")
     assert len(command.name.split()) == 1 or command.name.split()[0] in GROUPS
