@@ -118,18 +118,18 @@ def test_the_death_of_a_worker_takes_a_stopped_player_with_it(isolated: Served) 
 
 
 @pytest.mark.parametrize(
-    ("scenario", "words"),
+    ("scenario", "start_timeout_s", "words"),
     [
-        ("dies_in_handshake", "the player Player.x86_64 ended with exit code 9"),
-        ("wrong_version", "Python API: 1.5.0, Unity API: 2.0.0"),
-        ("silent_start", "did not connect within 3 s (option start_timeout_s)"),
+        ("dies_in_handshake", 60, "the player Player.x86_64 ended with exit code 9"),
+        ("wrong_version", 60, "Python API: 1.5.0, Unity API: 2.0.0"),
+        ("silent_start", 1, "did not connect within 1 s (option start_timeout_s)"),
     ],
 )
 def test_a_player_that_cannot_be_spoken_to_is_refused_and_gone(
-    isolated: Served, scenario: str, words: str
+    isolated: Served, scenario: str, start_timeout_s: int, words: str
 ) -> None:
     _, detail = isolated.client.open_refused(
-        env_id=scenario, env_config_json=json.dumps({"start_timeout_s": 3})
+        env_id=scenario, env_config_json=json.dumps({"start_timeout_s": start_timeout_s})
     )
     assert words in detail.message
     assert is_gone(isolated.players()[-1].pid)
