@@ -136,10 +136,12 @@ def test_a_benchmark_without_its_backend_fails_and_says_so(
     monkeypatch.setitem(
         catalogue.BENCHMARKS,
         "toy",
-        Benchmark("toy", write_tiny(tmp_path), EASY, ("env.backend=atari", "env.options.length=")),
+        Benchmark(
+            "toy", write_tiny(tmp_path), EASY, ("env.backend=holodeck", "env.options.length=")
+        ),
     )
     assert learn("toy", "--runs", str(tmp_path)) == ExitCode.ENV
-    assert "atari" in capsys.readouterr().err
+    assert "holodeck" in capsys.readouterr().err
 
 
 def test_the_list_names_every_benchmark(capsys: pytest.CaptureFixture[str]):
