@@ -56,7 +56,11 @@ class Proxy:
             except OSError:
                 return
             server = socket.socket(socket.AF_UNIX)
-            server.connect(self._path)
+            try:
+                server.connect(self._path)
+            except OSError:  # nobody is there at the moment
+                client.close()
+                continue
             self._ends |= {client, server}
             for source, target, is_reply in ((client, server, False), (server, client, True)):
                 pump = threading.Thread(target=self._pump, args=(source, target, is_reply))

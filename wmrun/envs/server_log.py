@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 _TAIL_BYTES = 64 * 1024
 
@@ -18,23 +20,26 @@ class ServerLog:
         self.path = path
         self._begin = 0
 
-    def begin(self, command: Sequence[str]) -> BinaryIO:
-        """Append when and how the server is started, and return the file, opened for its output."""
+    def begin(self, command: Sequence[str]) -> IO[bytes]:
+        """Append when and how the server is started, and return the file, opened for its output.
+
+        A full disk takes nothing of it, and stops nobody.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        log = self.path.open("ab")
+        log = self.path.open("ab", buffering=0)
         now = datetime.now().astimezone()
-        log.write(f"--- {now:%Y-%m-%d %H:%M:%S%z} {shlex.join(command)}\n".encode())
-        log.flush()
-        self._begin = log.tell()
+        with contextlib.suppress(OSError):
+            log.write(f"--- {now:%Y-%m-%d %H:%M:%S%z} {shlex.join(command)}\n".encode())
+        self._begin = log.seek(0, os.SEEK_END)
         return log
 
     def tail(self, lines: int = 15) -> str:
         """Return the last non-empty lines since the latest start."""
         try:
             with self.path.open("rb") as log:
-                end = log.seek(0, 2)
-                log.seek(max(self._begin, end - _TAIL_BYTES))
-                text = log.read().decode("utf-8", "replace")
+                end = log.seek(0, os.SEEK_END)
+                start = log.seek(max(self._begin, end - _TAIL_BYTES))
+                text = log.read(max(0, end - start)).decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
         return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
