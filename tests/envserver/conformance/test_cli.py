@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from wmrun_envserver.conformance import cli
+from wmrun_envserver.conformance import cli, suite
 from wmrun_envserver.conformance.check import Check, Result, Skip, Unmet, equal, require
 from wmrun_envserver.conformance.launch import Launcher
 from wmrun_envserver.conformance.peer import Target
@@ -81,8 +81,8 @@ def test_a_server_that_ends_at_once_has_said_why_and_the_status_is_3(capsys):
     assert "is cursed" in err
 
 
-@pytest.mark.servers
-def test_an_address_where_nobody_answers_gives_status_3(tmp_path, capsys):
+def test_an_address_where_nobody_answers_gives_status_3(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(suite, "ANSWER_LIMIT_S", 0.2)
     assert run("--target", f"unix:{tmp_path}/nobody.sock") == 3
     assert "nothing answers at unix:" in capsys.readouterr().err
 
@@ -96,8 +96,8 @@ def test_a_server_that_stops_answering_fails_one_check_and_the_rest_is_skipped(e
 
     with echo_launcher.running() as server:
         checks = [Check(1, "stops", "", stop_the_server), *all_checks()[7:9]]
-        with Suite(Settings(), server.target) as suite:
-            results = list(suite.run(checks))
+        with Suite(Settings(), server.target) as made:
+            results = list(made.run(checks))
     assert [result.status for result in results] == ["FAIL", "SKIP", "SKIP"]
     assert results[1].why == "the server no longer answers since check 1 stops"
 
@@ -106,12 +106,12 @@ def test_a_server_that_stops_answering_fails_one_check_and_the_rest_is_skipped(e
 def test_a_server_of_the_suites_own_is_started_again(echo_launcher):
     def kill_the_server(run: object) -> None:
         """It is gone."""
-        os.kill(suite._launched.process.pid, signal.SIGKILL)
+        os.kill(made._launched.process.pid, signal.SIGKILL)
         raise Unmet("the server", "an answer", "none")
 
     checks = [Check(1, "dies", "", kill_the_server), *all_checks()[7:8]]
-    with Suite(Settings(), Target(""), echo_launcher) as suite:
-        assert [result.status for result in suite.run(checks)] == ["FAIL", "PASS"]
+    with Suite(Settings(), Target(""), echo_launcher) as made:
+        assert [result.status for result in made.run(checks)] == ["FAIL", "PASS"]
 
 
 def test_a_check_that_takes_too_long_fails(echo_server):
@@ -120,8 +120,8 @@ def test_a_check_that_takes_too_long_fails(echo_server):
         while True:
             run.peer.info()
 
-    with Suite(Settings(limit_s=0.3), echo_server.target) as suite:
-        (result,) = suite.run([Check(1, "endless", "", heartbeat_for_ever)])
+    with Suite(Settings(limit_s=0.3), echo_server.target) as made:
+        (result,) = made.run([Check(1, "endless", "", heartbeat_for_ever)])
     assert str(result.unmet).startswith("time: expected done within 0 s")
 
 
@@ -130,8 +130,8 @@ def test_what_no_check_foresaw_is_a_failure(echo_server):
         """It trips."""
         raise KeyError(0)
 
-    with Suite(Settings(), echo_server.target) as suite:
-        (result,) = suite.run([Check(1, "trips", "", trips)])
+    with Suite(Settings(), echo_server.target) as made:
+        (result,) = made.run([Check(1, "trips", "", trips)])
     assert "KeyError(0) at test_cli.py" in str(result.unmet)
 
 

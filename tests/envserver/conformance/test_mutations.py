@@ -24,6 +24,19 @@ ROOT = Path(__file__).parents[3]
 SETTINGS = Settings(steps=30, limit_s=40)
 
 
+PROCESSES = [
+    (2, "keeps_its_instance_id", "instance_id after a restart"),
+    (26, "leaves_orphans", "processes of the server after SIGKILL"),
+    (26, "knows_old_sessions", "a session from before the restart"),
+    (26, "leaves_files", "forgotten"),
+    (28, "dies_at_once", "expected NOT_SERVING, got UNAVAILABLE"),
+    (28, "ignores_sigterm", "expected NOT_SERVING, got SERVING"),
+    (30, "listens_anywhere", "0.0.0.0 without TLS"),
+    (30, "serves_in_public", "a directory of mode 0755"),
+]
+STREAM = 32
+
+
 def rewarded(reply: Any) -> Any:
     reply.rows.reward[0] += 1
     return reply
@@ -37,6 +50,11 @@ def outcome(number: int, target: Target, launcher=None) -> Result:
     return result
 
 
+def test_there_is_a_wrong_server_for_every_check():
+    numbers = {way.check for way in BROKEN} | {number for number, _, _ in PROCESSES} | {STREAM}
+    assert numbers == {check.number for check in all_checks()}
+
+
 @pytest.mark.parametrize("way", BROKEN, ids=lambda way: way.id)
 def test_a_server_that_is_wrong_at_one_point_fails_its_check(way: Broken, broken):
     result = outcome(way.check, broken(way.make()))
@@ -46,19 +64,7 @@ def test_a_server_that_is_wrong_at_one_point_fails_its_check(way: Broken, broken
     assert way.words in str(result.unmet)
 
 
-@pytest.mark.parametrize(
-    ("number", "name", "words"),
-    [
-        (2, "keeps_its_instance_id", "instance_id after a restart"),
-        (26, "leaves_orphans", "processes of the server after SIGKILL"),
-        (26, "knows_old_sessions", "a session from before the restart"),
-        (26, "leaves_files", "forgotten"),
-        (28, "dies_at_once", "expected NOT_SERVING, got UNAVAILABLE"),
-        (28, "ignores_sigterm", "expected NOT_SERVING, got SERVING"),
-        (30, "listens_anywhere", "0.0.0.0 without TLS"),
-        (30, "serves_in_public", "a directory of mode 0755"),
-    ],
-)
+@pytest.mark.parametrize(("number", "name", "words"), PROCESSES)
 def test_a_process_that_is_wrong_at_one_point_fails_its_check(number, name, words, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     program = "tests.envserver.conformance.broken_server"
@@ -117,7 +123,7 @@ def test_a_socket_that_others_can_reach_fails_the_security_check(echo_server, tm
     ],
 )
 def test_a_stream_that_is_wrong_at_one_point_fails_its_check(options, words, broken):
-    result = outcome(32, broken(Call.forward, **options))
+    result = outcome(STREAM, broken(Call.forward, **options))
     assert result.status == "FAIL"
     assert words in str(result.unmet)
 
