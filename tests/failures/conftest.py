@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from tests.cli.tiny import TINY
 from tests.envserver.server.packages import install
-from tests.failures.orders import Orders
+from tests.failures.orders import LIMIT_S, Orders
 
 ROOT = Path(__file__).parents[2]
 STEP_MS = 10
@@ -69,10 +70,14 @@ class Site:
 def await_log(server: subprocess.Popen[str], words: str) -> str:
     """Return the next line of a server's log with `words`."""
     assert server.stderr is not None
-    for line in server.stderr:
-        if words in line:
-            return line
-    raise AssertionError(f"the server ended without {words!r}")
+    limit = threading.Timer(LIMIT_S, server.kill)
+    limit.start()
+    try:
+        line = next((line for line in server.stderr if words in line), None)
+    finally:
+        limit.cancel()
+    assert line is not None, f"the server never said {words!r}"
+    return line
 
 
 def token_in(folder: Path) -> Path:
