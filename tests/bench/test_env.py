@@ -1,0 +1,81 @@
+"""The benchmark of env servers: what is measured, against what, and what a figure is held to."""
+
+from __future__ import annotations
+
+import pytest
+
+from wmrun.bench.env import Case, Measured, Skipped, Target, bench_env, cases
+from wmrun.bench.env_bare import BareServer, sample_step
+from wmrun.bench.env_stepping import in_turn
+from wmrun.config.schema import EnvConfig
+
+CASE = Case("a case", 16, pytest.fail, "another", pytest.fail)
+
+
+def test_a_ratio_of_rates_is_above_one_where_the_baseline_takes_longer():
+    assert Measured(CASE, (1.0, 2.0, 4.0), (3.0, 6.0, 4.0)).ratio == 3
+
+
+def test_a_ratio_of_times_is_above_one_where_the_baseline_takes_less_long():
+    case = Case("a case", 1, pytest.fail, "bare", pytest.fail, "time")
+    assert Measured(case, (3.0, 6.0, 4.0), (1.0, 2.0, 4.0)).ratio == 3
+
+
+def test_without_a_baseline_there_is_no_ratio():
+    assert Measured(CASE, (1.0,)).ratio is None
+
+
+def test_a_batched_step_counts_a_step_of_every_slot():
+    assert Measured(CASE, (4.0, 2.0, 1.0)).env_steps_per_s == 16 / 0.002
+
+
+@pytest.mark.parametrize(
+    ("target", "met", "text"),
+    [
+        (Target("ratio", at_least=3), True, ">= 3x"),
+        (Target("ratio", at_least=3.5), False, ">= 3.5x"),
+        (Target("ms", at_most=0.5), False, "<= 0.5 ms"),
+        (Target("env_steps_per_s", at_least=10_000), True, ">= 10,000 env steps/s"),
+    ],
+)
+def test_a_figure_is_held_to_its_target(target, met, text):
+    case = Case("a case", 16, pytest.fail, "another", pytest.fail, target=target)
+    assert Measured(case, (1.0,), (3.0,)).is_met is met
+    assert str(target) == text
+
+
+def test_what_is_compared_is_measured_in_turn():
+    called = []
+    now = iter(range(1000))
+    steps = [lambda: called.append("a"), lambda: called.append("b")]
+    results = in_turn(steps, seconds=0, rounds=2, clock=lambda: next(now))
+    assert called == ["a", "b", "a", "b", "a", "b"]
+    assert results == [[1, 1], [1, 1]]
+
+
+def test_the_bare_server_answers_with_the_bytes_of_a_step():
+    request, reply = sample_step(EnvConfig(backend="echo", task="echo", num_envs=1))
+    with BareServer(request, reply) as server:
+        assert server.call() == reply
+
+
+def test_a_case_is_measured_through_a_server_and_beside_the_bare_round_trip():
+    (one, sixteen) = bench_env(seconds=0.01, rounds=1, only="echo, 4 floats")
+    for result, slots in ((one, 1), (sixteen, 16)):
+        assert isinstance(result, Measured)
+        assert result.case.slots == slots
+        assert result.ratio is not None
+
+
+def test_a_case_that_lacks_a_package_is_skipped_with_a_reason(monkeypatch: pytest.MonkeyPatch):
+    def missing() -> None:
+        raise ModuleNotFoundError("No module named 'gymnasium'")
+
+    case = Case("a case", 16, missing)  # type: ignore[arg-type]
+    monkeypatch.setattr("wmrun.bench.env.cases", lambda: [case])
+    assert list(bench_env()) == [Skipped(case, "No module named 'gymnasium'")]
+
+
+def test_cases_have_names_of_their_own():
+    names = [(case.name, case.slots) for case in cases()]
+    assert len(set(names)) == len(names)
