@@ -22,7 +22,7 @@ class FragileEnv(EchoEnv):
     """An `EchoEnv` of endless episodes that does what orders to its process say.
 
     At a step: "raise", "exit" (with code 7), "hang", "end" (the episode, by termination) or "note"
-    (nothing). At a reset: "slow_reset", "endless_reset".
+    (nothing). At a reset: "slow_reset", "endless_reset", "grow" (returns a longer observation).
     """
 
     def reset(self, seed: int | None) -> StepResult:
@@ -30,7 +30,8 @@ class FragileEnv(EchoEnv):
             time.sleep(SLOW_RESET_S)
         if _obeys("endless_reset"):
             threading.Event().wait()
-        return super().reset(seed)
+        result = super().reset(seed)
+        return result._replace(obs=[np.zeros(9, np.float32)]) if _obeys("grow") else result
 
     def step(self, action: Sequence[np.ndarray]) -> StepResult:
         if _obeys("raise"):
