@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from tests.agents.small import DISCRETE, random_batch, small_dreamer
 from tests.agents.small_v3 import small_v3, stored_batch
 from tests.agents.test_dreamer_v1 import CONTINUE, small_v1
+from tests.named_tests import missing, named_tests
 from wmrun.agents.base import Metrics
 from wmrun.agents.dreamer import Dreamer
 from wmrun.heads.base import Head
@@ -116,23 +116,15 @@ def test_policies_see_states_without_gradients(version: str, gradient: str) -> N
 
 
 def test_every_test_that_the_table_names_exists() -> None:
-    named = re.findall(
-        r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/pitfalls.md").read_text(encoding="utf-8")
-    )
+    named = named_tests("pitfalls.md")
     assert len(named) > 40
-    missing = [f"{file}::{name}" for file, name in named if name not in _functions(ROOT / file)]
-    assert missing == []
+    assert missing(named) == []
 
 
 def test_the_table_has_every_pitfall_and_every_check() -> None:
     text = (ROOT / "docs/pitfalls.md").read_text(encoding="utf-8")
     numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
     assert numbers == [*range(1, 33), *range(1, 11)]
-
-
-def _functions(file: Path) -> set[str]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def _batch(agent: Dreamer) -> Batch:
