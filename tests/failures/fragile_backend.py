@@ -15,7 +15,7 @@ from wmrun_envserver.backends.echo import EchoBackend, EchoEnv, EchoOptions
 
 ORDERS = "FRAGILE_ORDERS"
 """The environment variable that names the folder of orders; see `tests.failures.orders`."""
-SLOW_RESET_S = 1.5
+SLOW_RESET_S = 3.0
 
 
 class FragileEnv(EchoEnv):

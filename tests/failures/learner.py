@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-LIMIT_S = 90.0
+LIMIT_S = 180.0
 
 
 class Learner:
@@ -92,5 +92,9 @@ def workers(server: int | psutil.Process) -> list[psutil.Process]:
 
 
 def _with(processes: Sequence[psutil.Process], words: Sequence[str]) -> list[psutil.Process]:
-    found = [process for process in processes if set(words) <= set(process.cmdline())]
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if set(words) <= set(process.cmdline()):
+                found.append(process)
     return sorted(found, key=lambda process: process.pid)
