@@ -6,7 +6,8 @@ import pytest
 
 from wmrun.bench.env import Case, Measured, Skipped, Target, bench_env, cases
 from wmrun.bench.env_bare import BareServer, sample_step
-from wmrun.bench.env_stepping import in_turn
+from wmrun.bench.env_peers import async_vector_env
+from wmrun.bench.env_stepping import in_turn, timer
 from wmrun.config.schema import EnvConfig
 
 CASE = Case("a case", 16, pytest.fail, "another", pytest.fail)
@@ -46,11 +47,16 @@ def test_a_figure_is_held_to_its_target(target, met, text):
 
 def test_what_is_compared_is_measured_in_turn():
     called = []
-    now = iter(range(1000))
-    steps = [lambda: called.append("a"), lambda: called.append("b")]
-    results = in_turn(steps, seconds=0, rounds=2, clock=lambda: next(now))
+    timers = [lambda s: called.append("a") or 1.0, lambda s: called.append("b") or 2.0]
+    assert in_turn(timers, seconds=0, rounds=2) == [[1.0, 1.0], [2.0, 2.0]]
     assert called == ["a", "b", "a", "b", "a", "b"]
-    assert results == [[1, 1], [1, 1]]
+
+
+def test_a_step_that_takes_longer_than_the_round_is_timed_once():
+    called = []
+    now = iter([10.0, 13.0])
+    assert timer(lambda: called.append("step"), lambda: next(now))(0.0) == 3
+    assert called == ["step"]
 
 
 def test_the_bare_server_answers_with_the_bytes_of_a_step():
@@ -65,6 +71,11 @@ def test_a_case_is_measured_through_a_server_and_beside_the_bare_round_trip():
         assert isinstance(result, Measured)
         assert result.case.slots == slots
         assert result.ratio is not None
+
+
+def test_gymnasium_steps_beside_a_server():
+    with async_vector_env("CartPole-v1", 2) as timed:
+        assert timed(0.0) > 0
 
 
 def test_a_case_that_lacks_a_package_is_skipped_with_a_reason(monkeypatch: pytest.MonkeyPatch):

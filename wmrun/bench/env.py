@@ -11,14 +11,14 @@ from math import inf, isqrt
 
 from wmrun.bench.env_bare import BareServer, sample_step
 from wmrun.bench.env_peers import async_vector_env
-from wmrun.bench.env_stepping import Clock, Step, driven, in_turn
+from wmrun.bench.env_stepping import Timer, driven, in_turn, timer
 from wmrun.config.schema import EnvConfig, ImageConfig, ServerConfig, ServerShareConfig
 from wmrun.envs.errors import EnvStartError
 
 NUM_SLOTS = 16
 _REPLY_MEGABYTES = (0.2, 0.5, 1, 2, 4)
 
-Source = Callable[[], AbstractContextManager[Step]]
+Source = Callable[[], AbstractContextManager[Timer]]
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,12 @@ class Case:
 
     name: str
     slots: int
-    step: Source
+    steps: Source
     baseline_name: str = ""
     baseline: Source | None = None
     ratio_of: str = "rate"
     """rate: how many times as fast as the baseline; time: how many times as long."""
     target: Target | None = None
-    clock: Clock = time.perf_counter
 
 
 @dataclass(frozen=True)
@@ -127,9 +126,8 @@ def cases() -> list[Case]:
         Case(
             "64x64x3 frames, CPU time of the learner",
             NUM_SLOTS,
-            lambda: driven(frames),
+            lambda: driven(frames, time.process_time),
             target=Target("ms", at_most=0.5),
-            clock=time.process_time,
         ),
         Case(
             "CartPole-v1 on two servers",
@@ -180,17 +178,17 @@ def _beside_gymnasium(name: str, config: EnvConfig, target: Target) -> Case:
 
 
 @contextmanager
-def _bare(config: EnvConfig) -> Iterator[Step]:
+def _bare(config: EnvConfig) -> Iterator[Timer]:
     with BareServer(*sample_step(config)) as server:
-        yield server.call
+        yield timer(server.call)
 
 
 def _measure(case: Case, seconds: float, rounds: int) -> Measured | Skipped:
     try:
         with ExitStack() as stack:
-            sources = [case.step] if case.baseline is None else [case.step, case.baseline]
-            steps = [stack.enter_context(source()) for source in sources]
-            results = in_turn(steps, seconds=seconds, rounds=rounds, clock=case.clock)
+            sources = [case.steps] if case.baseline is None else [case.steps, case.baseline]
+            timers = [stack.enter_context(source()) for source in sources]
+            results = in_turn(timers, seconds=seconds, rounds=rounds)
     except (ImportError, EnvStartError) as error:
         return Skipped(case, str(error))
     return Measured(case, *(tuple(1000 * second for second in result) for result in results))

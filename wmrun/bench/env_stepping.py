@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from wmrun.envs.actions import ActionAdapter
 from wmrun.envs.driver import Driver
 from wmrun.envs.pool import EnvPool
 
-Step = Callable[[], object]
-"""One batched step of all slots."""
+Timer = Callable[[float], float]
+"""Steps for that many seconds of wall time, once at least, and returns the seconds per step."""
 Clock = Callable[[], float]
 
 
 @contextmanager
-def driven(config: EnvConfig) -> Iterator[Step]:
-    """Yield a step of random actions through driver, sessions and local servers of its own."""
+def driven(config: EnvConfig, clock: Clock = time.perf_counter) -> Iterator[Timer]:
+    """Time batched steps of random actions through driver, sessions and local servers."""
     with (
         tempfile.TemporaryDirectory(prefix="wmrun-bench-") as logs,
         EnvPool(config, log_dir=Path(logs), seed=0, role="train") as pool,
@@ -37,28 +37,31 @@ def driven(config: EnvConfig) -> Iterator[Step]:
             nonlocal slots
             slots = driver.step(actions[slots]).slots
 
-        yield step
+        yield timer(step, clock)
 
 
-def in_turn(
-    steps: list[Step], *, seconds: float, rounds: int, clock: Clock = time.perf_counter
-) -> list[list[float]]:
-    """Return for each of `steps` the seconds per call in every round, by `clock`.
+def timer(step: Callable[[], object], clock: Clock = time.perf_counter) -> Timer:
+    """Return what times `step` by `clock`."""
 
-    Every round is `seconds` of wall time per step; a shorter one before the first warms up.
+    def timed(seconds: float) -> float:
+        steps, start, end = 0, clock(), time.perf_counter() + seconds
+        while steps == 0 or time.perf_counter() < end:
+            step()
+            steps += 1
+        return (clock() - start) / steps
+
+    return timed
+
+
+def in_turn(timers: Sequence[Timer], *, seconds: float, rounds: int) -> list[list[float]]:
+    """Return for each of `timers` the seconds per step in every round of `seconds`.
+
+    A shorter round before the first warms up.
     """
-    results: list[list[float]] = [[] for _ in steps]
-    for step in steps:
-        _seconds_per_call(step, seconds / 4, clock)
+    for timed in timers:
+        timed(seconds / 4)
+    results: list[list[float]] = [[] for _ in timers]
     for _ in range(rounds):
-        for step, result in zip(steps, results, strict=True):
-            result.append(_seconds_per_call(step, seconds, clock))
+        for timed, result in zip(timers, results, strict=True):
+            result.append(timed(seconds))
     return results
-
-
-def _seconds_per_call(step: Step, seconds: float, clock: Clock) -> float:
-    calls, start, end = 0, clock(), time.perf_counter() + seconds
-    while calls == 0 or time.perf_counter() < end:
-        step()
-        calls += 1
-    return (clock() - start) / calls
