@@ -31,9 +31,7 @@ class OptionReader:
         self._known.append(name)
         return self._config.get(name)
 
-    def integer(
-        self, name: str, default: T, *, low: int = 1, high: int = MAX_INTEGER
-    ) -> int | T:
+    def integer(self, name: str, default: T, *, low: int = 1, high: int = MAX_INTEGER) -> int | T:
         """Return an integer from `low` to `high`."""
         value = self.get(name)
         if value is None:
