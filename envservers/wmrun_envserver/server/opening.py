@@ -160,6 +160,7 @@ class Opener:
             lease,
             self._limits.max_message_bytes,
             renders=bool(request.render_mode),
+            streams=capabilities.STREAM in opening.capabilities,
         )
 
     def _slots(self, opening: _Opening) -> Slots:

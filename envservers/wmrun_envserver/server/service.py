@@ -144,13 +144,25 @@ class EnvService:
     def _step_stream(
         self, requests: Iterator[bytes], context: grpc.ServicerContext
     ) -> Iterator[bytes]:
-        step = self._guarded(STREAM_METHODS["StepStream"], self._step)
+        step = self._guarded(STREAM_METHODS["StepStream"], self._streamed_step)
         try:
             with self._streams.opened():
                 while (data := self._streams.next_request(requests, context.cancel)) is not None:
                     yield step(data, context)
         except Refused as refused:
             self._refuse(refused, None, context)
+
+    def _streamed_step(self, request: messages.StepRequest, context: grpc.ServicerContext) -> bytes:
+        session = self._sessions.find(request.session_id)
+        if not session.streams:
+            raise Refused(
+                Reason.UNSUPPORTED,
+                'the session was opened without the capability "stream": use Step',
+                field="want_capabilities",
+            )
+        return self._mutate(
+            session, request.seq, lambda rows: session.slots.step(request, rows), context
+        )
 
     def _render(self, request: messages.RenderRequest, context: grpc.ServicerContext) -> bytes:
         session = self._sessions.find(request.session_id)

@@ -52,6 +52,7 @@ class Session:
         max_message_bytes: int,
         *,
         renders: bool = False,
+        streams: bool = False,
     ) -> None:
         self.id = secrets.token_hex(16)
         self.client_id = client_id
@@ -59,6 +60,8 @@ class Session:
         self.lease = lease
         self.renders = renders
         """Whether it was opened with a render mode."""
+        self.streams = streams
+        """Whether it has the capability "stream"."""
         self._worker = worker
         self._max_message_bytes = max_message_bytes
         self._lock = threading.Lock()

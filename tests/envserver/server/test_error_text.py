@@ -45,7 +45,7 @@ def test_a_bug_is_told_in_words_and_in_full_only_with_debug(connect, broken, nam
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_bug_in_a_stream_is_told_in_words_and_in_full_only_with_debug(connect, broken, debug):
     client: Client = connect(debug=debug)
-    session = Stepper(client)
+    session = Stepper(client, want_capabilities=["stream"])
     broken()
     method = STREAM_METHODS["StepStream"]
     stream = client.channel.stream_stream(

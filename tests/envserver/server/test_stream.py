@@ -14,6 +14,8 @@ from wmrun_envserver.wire.service import STREAM_METHODS
 from tests.envserver.server.client import Client, Stepper, eventually, failure
 from tests.envserver.server.scripted import Script, ScriptedBackend, actions
 
+STREAM = {"want_capabilities": ["stream"]}
+
 
 class Stream:
     """One StepStream whose requests are sent one at a time."""
@@ -45,7 +47,7 @@ class Stream:
 
 def test_a_stream_gives_the_same_rows_as_single_calls(connect):
     client = connect(ScriptedBackend(Script(length=2)))
-    streamed, single = (Stepper(client, num_envs=2, seeds=[1, 2]) for _ in range(2))
+    streamed, single = (Stepper(client, num_envs=2, seeds=[1, 2], **STREAM) for _ in range(2))
     streamed.reset()
     single.reset()
     stream = Stream(client)
@@ -57,9 +59,24 @@ def test_a_stream_gives_the_same_rows_as_single_calls(connect):
     assert list(stream.replies) == []
 
 
+def test_a_session_without_the_capability_has_no_stream(connect):
+    client = connect(ScriptedBackend())
+    session = Stepper(client)
+    session.reset()
+    with pytest.raises(grpc.RpcError) as caught:
+        Stream(client).step(session, 2)
+    code, detail = failure(caught.value)
+    assert (code, detail.reason, detail.field) == (
+        "UNIMPLEMENTED",
+        "UNSUPPORTED",
+        "want_capabilities",
+    )
+    assert list(session.step().step_in_episode) == [1]
+
+
 def test_a_repeated_seq_is_answered_from_memory(connect):
     client = connect()
-    session = Stepper(client)
+    session = Stepper(client, **STREAM)
     session.reset()
     stream = Stream(client)
     first, again = stream.step(session, 2), stream.step(session, 2)
@@ -78,7 +95,7 @@ def test_a_repeated_seq_is_answered_from_memory(connect):
 )
 def test_a_refused_request_ends_the_stream_and_consumes_nothing(connect, fields, code, reason):
     client = connect()
-    session = Stepper(client)
+    session = Stepper(client, **STREAM)
     session.reset()
     stream = Stream(client)
     stream.step(session, 2)
@@ -96,7 +113,7 @@ def test_a_stream_broken_in_a_step_goes_on_by_single_calls(connect):
     gate = threading.Event()
     backend = ScriptedBackend(Script(gate=gate))
     client = connect(backend)
-    session = Stepper(client)
+    session = Stepper(client, **STREAM)
     session.reset()
     stream = Stream(client)
     stream.send(session, 2)
@@ -111,7 +128,7 @@ def test_a_stream_broken_in_a_step_goes_on_by_single_calls(connect):
 
 def test_streams_are_bounded_so_that_other_calls_find_a_thread(connect):
     client = connect(limits=Limits(max_sessions=1))
-    session = Stepper(client)
+    session = Stepper(client, **STREAM)
     session.reset()
     stream = Stream(client)
     stream.step(session, 2)
@@ -129,7 +146,7 @@ def test_streams_are_bounded_so_that_other_calls_find_a_thread(connect):
 def test_a_drained_server_ends_streams_that_wait(serve, socket_dir):
     server = serve()
     client = Client(server.address)
-    session = Stepper(client)
+    session = Stepper(client, **STREAM)
     session.reset()
     stream = Stream(client)
     stream.step(session, 2)
