@@ -22,7 +22,7 @@ class Kind(IntEnum):
     RESETS = 3
     """ResetRequest: slots to reset in the ADVANCE that follows. Not answered."""
     ADVANCE = 4
-    """StepRequest: slots to step. Answered by ROWS."""
+    """StepRequest: slots to step. Answered by ROWS, or by FAILED where it must be refused."""
     RENDER = 5
     """RenderRequest of one slot. Answered by FRAME or FAILED."""
     DISCARD = 6

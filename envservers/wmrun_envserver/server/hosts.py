@@ -134,7 +134,10 @@ class Host(ABC):
 
     @abstractmethod
     def advance(self, move: Move, table: RowTable) -> list[Failure]:
-        """Step and reset slots whose simulators are there, and add their rows to `table`."""
+        """Step and reset slots whose simulators are there, and add their rows to `table`.
+
+        Raises `NeedsPartialBatch`, or the `Refused` that it comes to.
+        """
 
     @abstractmethod
     def restart(self, restart: Restart) -> None:

@@ -78,6 +78,7 @@ class WorkerHosts(Host):
         self._rebuilt: list[int] = []
         self._frame: np.ndarray | Refused | None = None
         self._failed_field = ""
+        self._refused: Refused | None = None
 
     def build(self, slots: Sequence[int], seeds: Sequence[int] = ()) -> None:
         """Start the workers and build all simulators; raises `Refused`, with nothing left."""
@@ -105,6 +106,10 @@ class WorkerHosts(Host):
                 continue
             member.jobs.append(advance_job(part, self.slots_per_simulator, self._limits))
         self._pump(lambda: not any(map(_is_stepped, self._members)))
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            self._arrived.clear()
+            raise refused
         self._flush(table)
         return self._taken_failures()
 
@@ -252,12 +257,7 @@ class WorkerHosts(Host):
         elif frame.kind == Kind.FRAME:
             self._frame = tensors.decode(messages.Tensor.FromString(frame.payload))
         else:
-            detail = messages.ErrorDetail.FromString(frame.payload)
-            if job.kind == Kind.RENDER:
-                self._frame = Refused(detail.reason, f"it cannot be drawn: {detail.message}")
-            else:
-                self._failed_field = detail.field
-                self._fail(job.slots, detail.reason, detail.message)
+            self._take_failed(job, messages.ErrorDetail.FromString(frame.payload))
 
     def _take_ready(self, member: _Member, job: Job, reply: messages.OpenSessionReply) -> None:
         self.renderer = reply.renderer
@@ -278,6 +278,15 @@ class WorkerHosts(Host):
             member.jobs.appendleft(
                 advance_job(move, self.slots_per_simulator, self._limits, job.restart)
             )
+
+    def _take_failed(self, job: Job, detail: messages.ErrorDetail) -> None:
+        if job.kind == Kind.RENDER:
+            self._frame = Refused(detail.reason, f"it cannot be drawn: {detail.message}")
+        elif job.kind == Kind.ADVANCE and job.restart is None:
+            self._refused = Refused(detail.reason, detail.message, field=detail.field)
+        else:
+            self._failed_field = detail.field
+            self._fail(job.slots, detail.reason, detail.message)
 
     def _take_rows(self, member: _Member, job: Job, rows: messages.Rows) -> None:
         self._arrived.append((member, batch_of(rows)))

@@ -22,7 +22,7 @@ from typing import NoReturn
 from wmrun_envserver.backends.base import NeedsPartialBatch
 from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.framing import Channel, ChannelClosed, Frame, Kind
-from wmrun_envserver.server.hosts import ENV_ERRORS, Move, Spec, failure_of
+from wmrun_envserver.server.hosts import ENV_ERRORS, Move, Spec
 from wmrun_envserver.server.output import log_to_stderr
 from wmrun_envserver.server.refusal import public_text, refusal_of
 from wmrun_envserver.server.rows import EnvContractError, RowTable
@@ -140,9 +140,8 @@ class _Worker:
         try:
             failures = host.advance(move, table)
         except NeedsPartialBatch as error:
-            groups = sorted({host.mates(slot) for slot in (*move.step, *move.reset)})
-            failures = [failure_of(group, error, debug=self._plan.debug) for group in groups]
-            table.begin()
+            self._fail(error)
+            return
         for failure in failures:
             table.add_error(failure.slots[0], failure.reason, failure.message)
         rows = messages.Rows()

@@ -294,3 +294,16 @@ def test_slots_that_were_never_reset_survive_the_restart_of_their_simulator(star
     rows = session.reset(slots=[1])
     assert (list(rows.slot), list(rows.is_first)) == ([1], [True])
     assert list(session.act(MOVE, MOVE).step_in_episode) == [1, 1]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("workers", [0, 2])
+def test_slots_that_begin_to_move_at_different_times_are_refused_wherever_they_live(start, workers):
+    client = start(name="obedient_vector", workers=workers)
+    session = Workers(client, num_envs=4, config={"staggers": True})
+    session.reset()
+    action = [tensors.encode(np.zeros(4, np.int64))]
+    code, detail = session.refused("Step", action=action)
+    assert (code, detail.reason) == ("UNIMPLEMENTED", "UNSUPPORTED")
+    assert detail.field == "want_capabilities"
+    assert "the agents began to decide" in detail.message

@@ -18,6 +18,7 @@ from wmrun_envserver.backends.base import (
     Env,
     EnvFamily,
     EnvTraits,
+    NeedsPartialBatch,
     StepResult,
     VectorBackend,
     VectorEnv,
@@ -110,6 +111,7 @@ class ObedientVector(VectorEnv):
 
     def __init__(self, config: Mapping[str, Any], num_slots: int) -> None:
         self._envs = [ObedientEnv(config) for _ in range(num_slots)]
+        self._staggers = bool(config.get("staggers"))
 
     def advance(
         self,
@@ -118,6 +120,8 @@ class ObedientVector(VectorEnv):
         reset: Sequence[int],
         seeds: Sequence[int] | None = None,
     ) -> Batch:
+        if step and self._staggers:
+            raise NeedsPartialBatch("the agents began to decide at different times")
         results = [self._envs[slot].step([action[0][row]]) for row, slot in enumerate(step)]
         results += [
             self._envs[slot].reset(None if seeds is None else seeds[row])
