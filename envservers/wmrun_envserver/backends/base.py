@@ -166,6 +166,9 @@ class EnvTraits:
     """What OpenSession may ask for as `render_mode`; "rgb_array" where `render` works."""
     slots_per_simulator: int | None = None
     """How many slots one `VectorEnv` of this config holds; None: all slots of the session."""
+    resets_together: bool = False
+    """Whether a reset in the middle of an episode must name all slots of the simulator that are in
+    one; the server refuses one of fewer."""
     isolate: bool = False
     """Whether the server gives simulators a process of their own unless it was told otherwise."""
 

@@ -53,6 +53,7 @@ class UnityBackend(VectorBackend):
             deterministic=False,
             seed_scope="session",
             slots_per_simulator=options.agents,
+            resets_together=True,
             isolate=True,
         )
 

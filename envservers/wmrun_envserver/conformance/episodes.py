@@ -147,6 +147,7 @@ def _endings(run: Run, autoreset: int) -> list[Ended]:
 def _run_to_the_end(run: Run, choice: Choice, autoreset: int) -> Ended | None:
     session = run.open(choice, autoreset=autoreset)
     session.reset()
+    held_back = False
     for number in range(run.settings.steps):
         rows = session.step()
         where = f"{choice.env_id}: Step {session.seq}"
@@ -156,20 +157,22 @@ def _run_to_the_end(run: Run, choice: Choice, autoreset: int) -> Ended | None:
                 _check_pairs(session, rows, slots, where)
             return Ended(session, {row.slot: row for row in rows}, slots, where)
         for row in rows:
-            steps = number if number and row.slot else number + 1
+            steps = number if held_back and row.slot else number + 1
             equal(f"{where}, slot {row.slot}, step_in_episode", row.step, steps)
         if number == 0:
-            _hold_back(session, where)
+            with run.part(f"{choice.env_id}, slots that end at different times"):
+                held_back = _hold_back(session, where)
     run.omit(choice.env_id, f"no episode ended within {run.settings.steps} steps (--steps)")
     return None
 
 
-def _hold_back(session: Session, where: str) -> None:
+def _hold_back(session: Session, where: str) -> bool:
     """Reset all slots but the first: where they end together nothing is said of the others."""
     slots = list(range(1, session.num_envs))
     if slots:
-        got = [row.slot for row in session.reset(slots)]
+        got = [row.slot for row in session.reset_some(slots)]
         equal(f"{where}, a Reset of some slots: its rows", got, slots)
+    return True
 
 
 def _check_pairs(session: Session, rows: list[Row], slots: list[int], where: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import grpc
 import numpy as np
 
 from wmrun_envserver.conformance.actions import sample_actions
-from wmrun_envserver.conformance.check import Unmet, equal
-from wmrun_envserver.conformance.peer import Peer
+from wmrun_envserver.conformance.check import Skip, Unmet, equal
+from wmrun_envserver.conformance.peer import Peer, refusal
 from wmrun_envserver.conformance.rows import Row, read_rows
 from wmrun_envserver.wire import messages, spaces, tensors
 
@@ -63,6 +64,19 @@ class Session:
     def reset(self, slots: Sequence[int] = (), seeds: Sequence[int] = ()) -> list[Row]:
         """Reset slots and return their rows."""
         return self.take("Reset", self.resetting(slots, seeds))
+
+    def reset_some(self, slots: Sequence[int]) -> list[Row]:
+        """Reset slots while others are in an episode.
+
+        Raises `Skip` where the server refuses that: a simulator may reset its slots only together.
+        """
+        request = self.resetting(slots)
+        try:
+            reply = self.peer.invoke("Reset", request)
+        except grpc.RpcError as error:
+            refusal("Reset of some slots", error, "UNIMPLEMENTED", reason="UNSUPPORTED")
+            raise Skip(str(error.details())) from None
+        return self.accept("Reset", reply)
 
     def step(
         self, action: Sequence[np.ndarray] | None = None, slots: Sequence[int] = ()

@@ -35,6 +35,8 @@ class Ledger:
         self.episode = np.full(num_slots, -1, np.int64)
         self.step = np.zeros(num_slots, np.int64)
         self.awaits = np.zeros(num_slots, np.bool_)
+        self.entered = np.zeros(num_slots, np.bool_)
+        """A Reset named it: from then on it is in episodes, whichever simulator it gets."""
         self.lost = np.zeros(num_slots, np.bool_)
         """Its simulator was replaced and no row said so yet."""
         self.is_calm = False
@@ -58,9 +60,7 @@ class Ledger:
         """The simulators of `slots` are there again; those without a row yet are to be reset."""
         index = np.array(slots, np.int64)
         down = index[self.phase[index] == DOWN]
-        begun = self.episode[down] >= 0
-        self.phase[down[begun]] = STALE
-        self.phase[down[~begun]] = FRESH
+        self.phase[down] = np.where(self.entered[down], STALE, FRESH)
 
     def count(self, table: RowTable, start: int) -> None:
         """Enter the rows of `table` from `start` on, and give them their counters and status."""

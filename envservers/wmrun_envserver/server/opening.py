@@ -177,6 +177,7 @@ class Opener:
                 seed_scope=opening.traits.seed_scope,
                 seeds=request.seeds,
                 seeds_at_build=plan.seeds_at_build,
+                resets_together=opening.traits.resets_together,
                 limits=self._limits,
                 clock=self._clock,
             )

@@ -88,7 +88,7 @@ class Restarts:
 
     def _replace(self, slots: Sequence[int], delay_s: float) -> None:
         seeds = self._seeds.note_restart(slots)
-        reset = [slot for slot in slots if self._in_background and self._ledger.episode[slot] >= 0]
+        reset = [slot for slot in slots if self._in_background and self._ledger.entered[slot]]
         self._host.restart(Restart(tuple(slots), tuple(reset), seeds, delay_s))
 
     def _note(self, slot: int, failure: Failure) -> None:

@@ -51,6 +51,7 @@ class Slots:
         seed_scope: SeedScope = "reset",
         seeds: Sequence[int] = (),
         seeds_at_build: bool = False,
+        resets_together: bool = False,
         limits: Limits,
         clock: Clock,
     ) -> None:
@@ -65,6 +66,7 @@ class Slots:
         self._partial = partial
         self._in_background = partial and host.in_background
         self._seed_scope = seed_scope
+        self._resets_together = resets_together
         self._limits = limits
         self._ledger = Ledger(num_envs)
         self._seeds = SlotSeeds(num_envs, seeds, at_build=seeds_at_build)
@@ -95,9 +97,12 @@ class Slots:
                 + ("give them to OpenSession" if self._seed_scope == "session" else "it has none"),
                 field="seeds",
             )
+        if self._resets_together:
+            self._refuse_torn(named)
         started = perf_counter_ns()
         self._table.begin()
         self._restarts.given_up.clear()
+        self._ledger.entered[named] = True
         self._restarts.retry(named)
         self._restarts.finish(self._table)
         there = self._ledger.among(
@@ -155,6 +160,20 @@ class Slots:
     def close(self) -> None:
         """Close every simulator; one that raises is logged."""
         self._host.close()
+
+    def _refuse_torn(self, named: list[int]) -> None:
+        """Refuse a Reset of some running slots of a simulator where others go on."""
+        running = self._ledger.among(range(len(self)), phases.RUNNING)
+        torn = {self._host.mates(slot) for slot in running if slot in named}
+        others = [slot for slot in running if slot not in named and self._host.mates(slot) in torn]
+        if others:
+            raise Refused(
+                Reason.UNSUPPORTED,
+                f"this environment resets slots in the middle of an episode only together: name "
+                f"slots {others}, too, which share a simulator with those named",
+                field="slots",
+                slots=others,
+            )
 
     def _ignored(self, named: list[int]) -> list[int]:
         """Return the rows of `named` whose slots are in no episode."""
@@ -275,7 +294,7 @@ class Slots:
         return self._seeds.of_reset(slot, asked, restarted=bool(self._ledger.lost[slot]))
 
     def _may_begin(self, slot: int, named: Sequence[int]) -> bool:
-        return slot in named or int(self._ledger.episode[slot]) >= 0
+        return slot in named or bool(self._ledger.entered[slot])
 
     def _write(self, named: list[int], rows: messages.Rows) -> None:
         table = self._table

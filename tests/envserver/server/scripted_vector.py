@@ -135,12 +135,14 @@ class ScriptedVectorBackend(VectorBackend):
         slots_per_simulator: int | None = None,
         seed_scope: SeedScope = "reset",
         render_modes: tuple[str, ...] = ("rgb_array",),
+        resets_together: bool = False,
     ) -> None:
         self._scripts = scripts or (VectorScript(),)
         self._traits = EnvTraits(
             seed_scope=seed_scope,
             render_modes=render_modes,
             slots_per_simulator=slots_per_simulator,
+            resets_together=resets_together,
         )
         self.made: list[ScriptedVectorEnv] = []
 

@@ -124,6 +124,18 @@ def test_a_failed_slot_is_told_once_and_may_be_named_again(connect, caplog):
     assert (list(rows.slot), list(rows.status)) == ([0, 1], [failed, ok])
 
 
+def test_a_slot_that_was_absent_begins_in_the_new_simulator_too(connect, caplog):
+    backend = ScriptedVectorBackend(
+        VectorScript(appears_at=(0, 9), step_error=RuntimeError("boom"), error_at=2), VectorScript()
+    )
+    session = Stepper(connect(backend), num_envs=2, want_capabilities=PARTIAL)
+    assert list(session.reset().status) == [messages.SLOT_OK, messages.SLOT_ABSENT]
+    rows = session.step(slots=[0])
+    assert list(rows.slot) == [0, 1]
+    assert list(rows.status) == [messages.SLOT_RESTARTED] * 2
+    assert list(rows.episode) == [1, 0]
+
+
 def test_a_simulator_that_never_answers_breaks_the_contract(connect, caplog):
     def nothing(batch):
         none = np.array([], np.int64)

@@ -192,3 +192,21 @@ def test_slots_that_move_at_different_times_need_the_capability(connect):
     assert (code, detail.reason) == ("UNIMPLEMENTED", "UNSUPPORTED")
     assert detail.field == "want_capabilities"
     assert '"partial_batch"' in detail.message
+
+
+def test_slots_that_are_reset_together_are_refused_apart_and_go_on(connect):
+    backend = ScriptedVectorBackend(
+        VectorScript(lengths=(2, 9)), slots_per_simulator=2, resets_together=True
+    )
+    session = Stepper(connect(backend), num_envs=4)
+    session.reset()
+    session.step()
+    for slots, others in ([[1], [0]], [[2, 3, 1], [0]]):
+        code, detail = session.refused("Reset", slots=slots)
+        assert (code, detail.reason, detail.field) == ("UNIMPLEMENTED", "UNSUPPORTED", "slots")
+        assert list(detail.slots) == others
+    rows = session.step()
+    assert list(rows.step_in_episode) == [2] * 4
+    assert list(rows.terminated) == [True, False] * 2
+    assert list(session.reset(slots=[0]).episode) == [1]
+    assert list(session.reset(slots=[1, 0]).episode) == [1, 2]
