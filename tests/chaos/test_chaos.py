@@ -17,8 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.chaos.streams import Stream, stored_streams
+from tests.chaos.streams import stored_streams
 from tests.cli.tiny import TINY
+from tests.failures.episodes import check_episodes, truncated
 
 pytestmark = pytest.mark.servers
 
@@ -86,27 +87,11 @@ def test_training_goes_on_while_something_dies_every_few_seconds(tmp_path: Path)
     )
     assert len(streams) == SLOTS
     for stream in streams:
-        _check_episodes(stream)
-    truncated = sum(int((stream.is_last & ~stream.is_terminal).sum()) for stream in streams)
-    assert truncated >= len(blows) / 2, "broken episodes are marked as truncated"
+        check_episodes(stream)
+        np.testing.assert_array_equal(stream.is_terminal, stream.vector[:, 0] == LENGTH)
+    broken = sum(truncated(stream) for stream in streams)
+    assert broken >= len(blows) / 2, "broken episodes are marked as truncated"
     _check_losses(run)
-
-
-def _check_episodes(stream: Stream) -> None:
-    """Assert that a slot's rows are whole episodes of the echo env, one after the other."""
-    step, told, noise = stream.vector[:, 0], stream.vector[:, 1], stream.vector[:, 2:]
-    first, last = stream.is_first, stream.is_last
-    assert first[0]
-    assert (first[1:] == last[:-1]).all(), "an episode begins where the one before was ended"
-    inside = ~first[1:]
-    assert (step[first] == 0).all()
-    assert (step[1:][inside] == step[:-1][inside] + 1).all(), "no step is missing or doubled"
-    assert (noise[1:][inside] == noise[:-1][inside]).all(), "no row is of another episode"
-    assert (stream.reward == np.where(first, 0, step)).all()
-    np.testing.assert_array_equal(told[~first], stream.action[~first, 0])
-    np.testing.assert_array_equal(stream.is_terminal, step == LENGTH)
-    begins = noise[first]
-    assert len(np.unique(begins, axis=0)) == len(begins), "no seed was used twice"
 
 
 def _check_losses(run: Path) -> None:
