@@ -81,7 +81,9 @@ def sample_step(config: EnvConfig) -> tuple[bytes, bytes]:
 
 
 def _step_once(channel: grpc.Channel, config: EnvConfig, address: str) -> tuple[bytes, bytes]:
-    wanted = SessionRequest(config.task, config.num_envs, "bench", env_options(config))
+    wanted = SessionRequest(
+        config.task, config.num_envs, "bench", env_options(config), may_share=False
+    )
     opened = open_session(channel, wanted, address)
     adapter = ActionAdapter(accepted_spec(opened, wanted, address).act_space)
     action = adapter.to_env(adapter.random(np.random.default_rng(0), config.num_envs))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -16,6 +18,7 @@ from wmrun.envs.exchange import DEADLINE_MARGIN_S, Exchange, Patience
 from wmrun.envs.heartbeat import Heartbeat
 from wmrun.envs.opening import (
     PARTIAL_BATCH,
+    SHM,
     STEP_TIMEOUT,
     SessionRequest,
     accepted_spec,
@@ -23,6 +26,7 @@ from wmrun.envs.opening import (
 )
 from wmrun.envs.reply import read_partial_rows, read_rows
 from wmrun.envs.rows import Rows
+from wmrun.envs.shared_memory import SharedMemory
 from wmrun.envs.spec import EnvSpec
 
 __all__ = ["EnvSession", "SessionRequest"]
@@ -62,6 +66,7 @@ class EnvSession:
         self._step = unary(self._channel, "Step")
         self._heartbeat: Heartbeat | None = None
         self._exchange: Exchange | None = None
+        self._memory: SharedMemory | None = None
         self._is_cancelled = False
         self._unanswered: frozenset[int] = frozenset()
         self._ended: frozenset[int] = frozenset()
@@ -82,8 +87,7 @@ class EnvSession:
         """Connect, open the session and return what it offers; nothing stays open if it raises."""
         try:
             check_server(self._channel, self._address, self._connect_timeout_s, self._access)
-            reply = open_session(self._channel, self._wanted, self._address)
-            self._begin(reply)
+            self._begin(self._open_sharing())
         except BaseException as error:
             self.close()
             if self._is_cancelled and isinstance(error, ValueError):  # of a channel that is closed
@@ -104,7 +108,11 @@ class EnvSession:
             request.seeds.extend(seeds)
         reply = exchange.send(self._reset, request, self._wanted.reset_timeout_s)
         rows = read_rows(
-            reply.rows, self.spec.obs_space, self.num_envs, may_be_absent=self.is_partial
+            reply.rows,
+            self.spec.obs_space,
+            self.num_envs,
+            may_be_absent=self.is_partial,
+            read_shared=self._reader(reply.seq),
         )
         self._unanswered = self._ended = frozenset()
         return self._accept(rows)
@@ -152,6 +160,8 @@ class EnvSession:
         if self._heartbeat is not None:
             self._heartbeat.stop()
         self._channel.close()
+        if self._memory is not None:
+            self._memory.close()
 
     def cancel(self) -> None:
         """Make the call that another thread is in, and every later one, raise `EnvServerLost`."""
@@ -159,6 +169,26 @@ class EnvSession:
         if self._exchange is not None:
             self._exchange.is_cancelled = True
         self._channel.close()
+
+    def _open_sharing(self) -> messages.OpenSessionReply:
+        """Open the session and map its shared file; without one where that cannot be reached."""
+        reply = open_session(self._channel, self._wanted, self._address)
+        if SHM not in reply.capabilities:
+            return reply
+        try:
+            self._memory = SharedMemory(reply.shm_path, reply.shm_bytes)
+        except OSError:  # the server's files are not ours: another container, the end of a tunnel
+            wanted = replace(self._wanted, may_share=False)
+            return open_session(self._channel, wanted, self._address)
+        except EnvProtocolError:
+            closing = messages.CloseSessionRequest(session_id=reply.session_id)
+            with suppress(grpc.RpcError):  # the lease ends it, too
+                unary(self._channel, "CloseSession")(closing, timeout=DEADLINE_MARGIN_S)
+            raise
+        return reply
+
+    def _reader(self, seq: int) -> tensors.ReadShared | None:
+        return None if self._memory is None else self._memory.reader(seq)
 
     def _begin(self, reply: messages.OpenSessionReply) -> None:
         """Keep the session that was opened alive, and see that it is what was asked for."""
@@ -197,9 +227,18 @@ class EnvSession:
     def _stepped(self, request: messages.StepRequest, reply: messages.StepReply) -> Rows:
         obs_space = self.spec.obs_space
         if not self.is_partial:
-            return self._accept(read_rows(reply.rows, obs_space, self.num_envs))
+            rows = read_rows(
+                reply.rows, obs_space, self.num_envs, read_shared=self._reader(reply.seq)
+            )
+            return self._accept(rows)
         self._unanswered = self._unanswered.difference(request.slots or range(self.num_envs))
-        rows = read_partial_rows(reply.rows, obs_space, self.num_envs, unanswered=self._unanswered)
+        rows = read_partial_rows(
+            reply.rows,
+            obs_space,
+            self.num_envs,
+            unanswered=self._unanswered,
+            read_shared=self._reader(reply.seq),
+        )
         return self._accept(rows)
 
     def _accept(self, rows: Rows) -> Rows:

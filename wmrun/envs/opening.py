@@ -20,6 +20,7 @@ from wmrun.errors import EnvError
 
 PARTIAL_BATCH = "partial_batch"
 STEP_TIMEOUT = "step_timeout"
+SHM = "shm"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class SessionRequest:
     reset_timeout_s: float = 60.0
     step_timeout_s: float = 60.0
     lease_s: float = 60.0
+    may_share: bool = True
+    """Large tensors may come in a file, from a server on a Unix socket."""
 
 
 def open_session(
@@ -87,7 +90,7 @@ def _open(channel: grpc.Channel, wanted: SessionRequest, address: str) -> messag
         lease_ms=round(wanted.lease_s * 1000),
         step_timeout_ms=round(wanted.step_timeout_s * 1000),
         reset_timeout_ms=round(wanted.reset_timeout_s * 1000),
-        want_capabilities=(PARTIAL_BATCH, STEP_TIMEOUT),
+        want_capabilities=_wanted_capabilities(wanted, address),
         seeds=wanted.seeds,
     )
     deadline_s = wanted.open_timeout_s + DEADLINE_MARGIN_S
@@ -98,6 +101,13 @@ def _open(channel: grpc.Channel, wanted: SessionRequest, address: str) -> messag
     except grpc.RpcError as error:
         raise _open_error(error, wanted, address) from None
     return reply
+
+
+def _wanted_capabilities(wanted: SessionRequest, address: str) -> list[str]:
+    names = [PARTIAL_BATCH, STEP_TIMEOUT]
+    if wanted.may_share and address.startswith("unix:"):
+        names.append(SHM)
+    return names
 
 
 def _open_error(error: grpc.RpcError, wanted: SessionRequest, address: str) -> EnvError:

@@ -20,11 +20,12 @@ def read_rows(
     num_envs: int,
     *,
     may_be_absent: bool = False,
+    read_shared: tensors.ReadShared | None = None,
 ) -> Rows:
     """Return the rows of a reply that has one for each slot, less those that are not there.
 
-    Raises `EnvProtocolError` unless it has, and `EnvDataError` for a class that its space does not
-    have.
+    `read_shared` is where SHM tensors may be. Raises `EnvProtocolError` unless it has, and
+    `EnvDataError` for a class that its space does not have.
     """
     slots = list(message.slot)
     if slots != list(range(num_envs)):
@@ -35,7 +36,7 @@ def read_rows(
     absent = _slots_with(messages.SLOT_ABSENT, message)
     if absent and not may_be_absent:
         raise EnvProtocolError(f"slots {list(absent)} are absent: every slot must always be there")
-    return _read(message, obs_space)
+    return _read(message, obs_space, read_shared)
 
 
 def read_partial_rows(
@@ -44,6 +45,7 @@ def read_partial_rows(
     num_envs: int,
     *,
     unanswered: Collection[int] = (),
+    read_shared: tensors.ReadShared | None = None,
 ) -> Rows:
     """Return the rows of a reply that has some of any slots but those that are `unanswered`.
 
@@ -70,15 +72,19 @@ def read_partial_rows(
             f"the env server sent a row of slot {absent[0]} to say that it is absent, which it may "
             "only after a reset"
         )
-    return _read(message, obs_space)
+    return _read(message, obs_space, read_shared)
 
 
-def _read(message: messages.Rows, obs_space: Mapping[str, spaces.LeafSpace]) -> Rows:
+def _read(
+    message: messages.Rows,
+    obs_space: Mapping[str, spaces.LeafSpace],
+    read_shared: tensors.ReadShared | None,
+) -> Rows:
     slots = np.array(list(message.slot), np.int64)
     _check_columns(message, len(slots), len(obs_space))
     try:
         obs = {
-            key: _read_leaf(key, space, tensor, len(slots))
+            key: _read_leaf(key, space, tensor, len(slots), read_shared)
             for (key, space), tensor in zip(obs_space.items(), message.obs, strict=True)
         }
         info = {column.key: _read_column(column, slots) for column in message.info}
@@ -135,9 +141,13 @@ def _chosen(rows: Rows, index: list[int]) -> Rows:
 
 
 def _read_leaf(
-    key: str, space: spaces.LeafSpace, tensor: messages.Tensor, count: int
+    key: str,
+    space: spaces.LeafSpace,
+    tensor: messages.Tensor,
+    count: int,
+    read_shared: tensors.ReadShared | None,
 ) -> np.ndarray:
-    array = tensors.decode(tensor)
+    array = tensors.decode(tensor, read_shared)
     shape = (count, *space.shape)
     if array.shape != shape or array.dtype != space.dtype:
         raise EnvProtocolError(

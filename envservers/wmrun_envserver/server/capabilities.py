@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from wmrun_envserver.server import shared_memory
+
 PARTIAL_BATCH = "partial_batch"
 RENDER = "render"
 STREAM = "stream"
+SHM = "shm"
 STEP_TIMEOUT = "step_timeout"
 """The server ends simulators that take too long: only where they live in worker processes."""
 
 
 def offered(*, may_use_workers: bool) -> list[str]:
     """Return what GetServerInfo announces."""
-    return [PARTIAL_BATCH, RENDER, STREAM, *([STEP_TIMEOUT] if may_use_workers else [])]
+    names = [PARTIAL_BATCH, RENDER, STREAM]
+    if may_use_workers:
+        names.append(STEP_TIMEOUT)
+    if shared_memory.is_available():
+        names.append(SHM)
+    return names
 
 
 def granted(wanted: Iterable[str], *, can_render: bool, in_workers: bool) -> list[str]:

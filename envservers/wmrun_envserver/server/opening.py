@@ -16,9 +16,10 @@ from wmrun_envserver.server.hosts import Host, Spec
 from wmrun_envserver.server.leases import Clock, Lease
 from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.server.refusal import Refused, refusal_of
-from wmrun_envserver.server.rows import batch_bytes
+from wmrun_envserver.server.rows import batch_bytes, leaf_bytes
 from wmrun_envserver.server.session import Session
 from wmrun_envserver.server.sessions import Sessions
+from wmrun_envserver.server.shared_memory import SharedMemory, shared_memory
 from wmrun_envserver.server.simulators import LocalHost, Plan, local_host
 from wmrun_envserver.server.slots import Slots
 from wmrun_envserver.server.validation import check_open, check_traits
@@ -53,6 +54,8 @@ class _Opening:
     capabilities: list[str]
     polls_all: bool
     """Whether simulators may have rows of slots that nobody named."""
+    may_share: bool
+    """Whether the client wants large tensors in a file, and is on this host."""
 
 
 class Opener:
@@ -80,14 +83,18 @@ class Opener:
         self._building = threading.Lock()
 
     def open(
-        self, request: messages.OpenSessionRequest, wanted: Callable[[], bool]
+        self,
+        request: messages.OpenSessionRequest,
+        wanted: Callable[[], bool],
+        *,
+        is_local: bool = False,
     ) -> messages.OpenSessionReply:
-        """Open a session and describe it.
+        """Open a session and describe it; `is_local`: its client is on this host.
 
         Raises `Refused`, or `Abandoned` once `wanted()` is false; nothing is left open then.
         """
         config = check_open(request, self._limits)
-        opening = self._guarded(partial(self._prepare, request, config))
+        opening = self._guarded(partial(self._prepare, request, config, is_local))
         if request.supersede:
             self._sessions.supersede(request.client_id)
         self._sessions.sweep()
@@ -109,7 +116,9 @@ class Opener:
         )
         return reply
 
-    def _prepare(self, request: messages.OpenSessionRequest, config: dict[str, Any]) -> _Opening:
+    def _prepare(
+        self, request: messages.OpenSessionRequest, config: dict[str, Any], is_local: bool
+    ) -> _Opening:
         with self._building:
             backend = self._catalogue.backend(request.env_id)
             traits = backend.prepare(request.env_id, config)
@@ -132,7 +141,8 @@ class Opener:
             debug=self._debug,
         )
         polls_all = is_vector and plan.partial
-        return _Opening(request, traits, plan, num_workers, granted, polls_all)
+        may_share = is_local and capabilities.SHM in request.want_capabilities
+        return _Opening(request, traits, plan, num_workers, granted, polls_all, may_share)
 
     def _num_workers(self, traits: EnvTraits, num_simulators: int) -> int:
         if self._catalogue.recipe is None:
@@ -167,7 +177,9 @@ class Opener:
         request, plan = opening.request, opening.plan
         spec = Spec(partial(self._check_sizes, request))
         host = self._host(opening, spec)
+        memory = None
         try:
+            memory = self._memory(opening, spec)
             return Slots(
                 host,
                 spec,
@@ -178,12 +190,22 @@ class Opener:
                 seeds=request.seeds,
                 seeds_at_build=plan.seeds_at_build,
                 resets_together=opening.traits.resets_together,
+                memory=memory,
                 limits=self._limits,
                 clock=self._clock,
             )
         except BaseException:
             host.close()
+            if memory is not None:
+                memory.close()
             raise
+
+    def _memory(self, opening: _Opening, spec: Spec) -> SharedMemory | None:
+        if not opening.may_share:
+            return None
+        rows = _max_rows(opening.request)
+        sizes = leaf_bytes(spaces.leaves(spec.observation_space))
+        return shared_memory([rows * size for size in sizes])
 
     def _host(self, opening: _Opening, spec: Spec) -> Host:
         request, plan = opening.request, opening.plan
@@ -225,9 +247,8 @@ class Opener:
         observation_space: spaces.Space,
         action_space: spaces.Space,
     ) -> None:
-        rows = request.num_envs * (2 if request.autoreset == messages.SAME_STEP else 1)
         parts = (
-            ("reply", observation_space, rows),
+            ("reply", observation_space, _max_rows(request)),
             ("action", action_space, request.num_envs),
         )
         for name, space, count in parts:
@@ -242,12 +263,13 @@ class Opener:
 
     def _reply(self, opening: _Opening, session: Session) -> messages.OpenSessionReply:
         request, traits = opening.request, opening.traits
-        spec = session.slots.spec
+        spec, memory = session.slots.spec, session.slots.memory
+        shared = [] if memory is None else [capabilities.SHM]
         return messages.OpenSessionReply(
             session_id=session.id,
             instance_id=self._instance_id,
             protocol_minor=min(request.protocol_minor, PROTOCOL_MINOR),
-            capabilities=opening.capabilities,
+            capabilities=opening.capabilities + shared,
             observation_space=spaces.encode_space(spec.observation_space),
             action_space=spaces.encode_space(spec.action_space),
             spec_hash=spaces.spec_hash(spec.observation_space, spec.action_space),
@@ -261,6 +283,8 @@ class Opener:
             deterministic=traits.deterministic,
             max_message_bytes=self._limits.max_message_bytes,
             renderer=session.slots.renderer or self._catalogue.renderer,
+            shm_path="" if memory is None else str(memory.path),
+            shm_bytes=0 if memory is None else memory.num_bytes,
         )
 
     def _guarded(self, work: Callable[[], T]) -> T:
@@ -273,3 +297,8 @@ class Opener:
             if refused.reason == Reason.ENV_FAILED:
                 _LOG.exception("an environment could not be built")
             raise refused from error
+
+
+def _max_rows(request: messages.OpenSessionRequest) -> int:
+    """Return how many rows a reply can have."""
+    return request.num_envs * (2 if request.autoreset == messages.SAME_STEP else 1)

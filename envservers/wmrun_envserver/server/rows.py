@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, prod
 from typing import Any
 
@@ -13,6 +13,7 @@ from wmrun_envserver.wire import messages, spaces, tensors
 
 _ROW_OVERHEAD_BYTES = 32
 _TEXT_BYTES = 256
+Encode = Callable[[np.ndarray], messages.Tensor]
 _INFO_TYPES = (bool, int, float, str, np.bool_, np.integer, np.floating)
 
 
@@ -23,12 +24,20 @@ class EnvContractError(Exception):
 def batch_bytes(leaves: tuple[spaces.Leaf, ...], num_rows: int) -> int:
     """Return about how large a message of `num_rows` rows of `leaves` is; text counts as short."""
     per_row = sum(
-        _TEXT_BYTES
+        _TEXT_BYTES if leaf.space.dtype == tensors.TEXT else size
+        for leaf, size in zip(leaves, leaf_bytes(leaves), strict=True)
+    )
+    return num_rows * (per_row + _ROW_OVERHEAD_BYTES)
+
+
+def leaf_bytes(leaves: tuple[spaces.Leaf, ...]) -> list[int]:
+    """Return how many bytes each leaf takes in one row; 0 for text."""
+    return [
+        0
         if leaf.space.dtype == tensors.TEXT
         else prod(leaf.space.shape) * leaf.space.dtype.itemsize
         for leaf in leaves
-    )
-    return num_rows * (per_row + _ROW_OVERHEAD_BYTES)
+    ]
 
 
 class RowTable:
@@ -127,10 +136,16 @@ class RowTable:
             if not kept:
                 del self._info[key]
 
-    def write(self, rows: messages.Rows, order: Sequence[int] | None = None) -> None:
+    def write(
+        self,
+        rows: messages.Rows,
+        order: Sequence[int] | None = None,
+        encode: Encode = tensors.encode,
+    ) -> None:
         """Put everything added since `begin` into the empty message `rows`.
 
-        `order` lists the rows in the order wanted; None: as they arrived.
+        `order` lists the rows in the order wanted; None: as they arrived. `encode` is for
+        observations.
         """
         columns: tuple[tuple[Any, list[Any]], ...] = (
             (rows.slot, self.slot),
@@ -146,7 +161,7 @@ class RowTable:
             target.extend(column if order is None else [column[row] for row in order])
         count = len(self.slot)
         parts = (buffer[:count] if order is None else buffer[order] for buffer in self._buffers)
-        rows.obs.extend([tensors.encode(part) for part in parts])
+        rows.obs.extend([encode(part) for part in parts])
         places = None if order is None else {row: place for place, row in enumerate(order)}
         # Rows of worker processes arrive in any order: equal rows must be equal bytes all the same.
         for key, chunks in sorted(self._info.items(), key=lambda item: item[0]):

@@ -127,7 +127,11 @@ class EnvService:
     ) -> bytes:
         if self.is_draining:
             raise Refused(Reason.DRAINING, "the server is shutting down")
-        return self._opener.open(request, context.is_active).SerializeToString()
+        # Whoever reaches a Unix socket is on this host, or at the end of a tunnel: then it sees no
+        # file, and asks again without.
+        is_local = context.peer().startswith("unix:")
+        reply = self._opener.open(request, context.is_active, is_local=is_local)
+        return reply.SerializeToString()
 
     def _reset(self, request: messages.ResetRequest, context: grpc.ServicerContext) -> bytes:
         session = self._sessions.find(request.session_id)

@@ -18,6 +18,7 @@ from wmrun_envserver.server.rendering import draw
 from wmrun_envserver.server.restarts import Restarts
 from wmrun_envserver.server.rows import RowTable
 from wmrun_envserver.server.seeding import SlotSeeds
+from wmrun_envserver.server.shared_memory import SharedMemory
 from wmrun_envserver.server.validation import (
     ActionCheck,
     check_render,
@@ -25,7 +26,7 @@ from wmrun_envserver.server.validation import (
     check_slots,
     check_step_slots,
 )
-from wmrun_envserver.wire import messages, spaces
+from wmrun_envserver.wire import messages, spaces, tensors
 from wmrun_envserver.wire.status import Reason
 
 
@@ -52,14 +53,17 @@ class Slots:
         seeds: Sequence[int] = (),
         seeds_at_build: bool = False,
         resets_together: bool = False,
+        memory: SharedMemory | None = None,
         limits: Limits,
         clock: Clock,
     ) -> None:
         """Take over a host whose simulators are built.
 
         `seeds` are for the first resets unless, with `seeds_at_build`, they were used before.
+        Observations are written to `memory`, where there is some.
         """
         self.spec = spec
+        self.memory = memory
         self._host = host
         self._num_envs = num_envs
         self._autoreset = autoreset
@@ -116,7 +120,7 @@ class Slots:
         self._ledger.mark(absent, phases.AWAY)
         self._ledger.awaits[absent] = False
         self._ledger.add_blanks(self._table, absent, messages.SLOT_ABSENT)
-        self._write(named, rows)
+        self._write(named, rows, request.seq)
         return perf_counter_ns() - started
 
     def step(self, request: messages.StepRequest, rows: messages.Rows) -> int:
@@ -139,7 +143,7 @@ class Slots:
             stepped = [named[row] for row in rows_kept]
             action = [leaf[rows_kept] for leaf in action]
         self._advance(named, stepped, action, len(ignored) > 0)
-        self._write(named, rows)
+        self._write(named, rows, request.seq)
         return perf_counter_ns() - started
 
     def render(self, request: messages.RenderRequest) -> messages.RenderReply:
@@ -160,6 +164,8 @@ class Slots:
     def close(self) -> None:
         """Close every simulator; one that raises is logged."""
         self._host.close()
+        if self.memory is not None:
+            self.memory.close()
 
     def _refuse_torn(self, named: list[int]) -> None:
         """Refuse a Reset of some running slots of a simulator where others go on."""
@@ -296,13 +302,14 @@ class Slots:
     def _may_begin(self, slot: int, named: Sequence[int]) -> bool:
         return slot in named or bool(self._ledger.entered[slot])
 
-    def _write(self, named: list[int], rows: messages.Rows) -> None:
+    def _write(self, named: list[int], rows: messages.Rows, seq: int) -> None:
         table = self._table
+        encode = tensors.encode if self.memory is None else self.memory.half(seq).encode
         if table.slot == named:
-            table.write(rows)
+            table.write(rows, None, encode)
             return
         order = sorted(range(len(table)), key=self._rank(named))
-        table.write(rows, order)
+        table.write(rows, order, encode)
 
     def _rank(self, named: list[int]) -> Callable[[int], int]:
         """Return the place of each row: where the slots named ascend, so do all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -28,6 +29,9 @@ _CODES: dict[np.dtype, messages.DType] = {dtype: code for code, dtype in _DTYPES
 TEXT = _DTYPES[messages.UTF8]
 """The dtype of decoded UTF8 tensors: object arrays of `str`."""
 
+ReadShared = Callable[[int, int], bytes]
+"""Returns the bytes of a shared file at an offset, of a length; raises `TensorError`."""
+
 
 class TensorError(ValueError):
     """An array does not fit a `Tensor`, or a `Tensor` does not hold the array that it promises."""
@@ -46,17 +50,21 @@ def encode(array: np.ndarray) -> messages.Tensor:
     return messages.Tensor(dtype=code, shape=array.shape, data=data)
 
 
-def decode(tensor: messages.Tensor) -> np.ndarray:
+def decode(tensor: messages.Tensor, read_shared: ReadShared | None = None) -> np.ndarray:
     """Return the array that `tensor` holds, as a read-only view of the message's bytes.
 
-    Raises `TensorError` unless dtype, encoding and length are exactly right.
+    `read_shared` is where SHM tensors may be, if anywhere. Raises `TensorError` unless dtype,
+    encoding and length are exactly right.
     """
     dtype = dtype_of(tensor.dtype)
-    if tensor.encoding != messages.RAW:
+    if tensor.encoding == messages.RAW:
+        data = tensor.data
+    elif tensor.encoding == messages.SHM and read_shared is not None:
+        data = read_shared(tensor.shm_offset, tensor.shm_length)
+    else:
         name = _enum_name(messages.Encoding, tensor.encoding)
         raise TensorError(f"encoding {name} was not negotiated: only RAW tensors are accepted here")
     shape = tuple(tensor.shape)
-    data = tensor.data
     if tensor.dtype == messages.UTF8:
         return _unpack_text(data, shape)
     expected = prod(shape) * dtype.itemsize

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 from wmrun_envserver.server.limits import Limits
+from wmrun_envserver.server.shared_memory import is_available
 from wmrun_envserver.wire import messages, spaces
 
 from tests.envserver.server.client import Stepper, eventually, opening
@@ -49,7 +50,8 @@ def test_the_session_speaks_the_lower_minor(connect, theirs, granted):
 
 def test_what_is_wanted_and_available_is_granted(connect):
     client = connect()
-    assert set(client.call("GetServerInfo").capabilities) == {"partial_batch", "render", "stream"}
+    offered = {"partial_batch", "render", "stream"} | ({"shm"} if is_available() else set())
+    assert set(client.call("GetServerInfo").capabilities) == offered
     wanted = ["stream", "shm", "step_timeout", "telepathy", "partial_batch"]
     assert client.open(want_capabilities=wanted).capabilities == ["partial_batch", "stream"]
     assert not client.open().capabilities
