@@ -52,16 +52,9 @@ def read_partial_rows(
     Raises as `read_rows` does.
     """
     slots = list(message.slot)
-    unknown = [slot for slot in slots if slot >= num_envs]
-    if unknown:
-        raise EnvProtocolError(
-            f"the env server sent a row of slot {unknown[0]}; the session has slots 0 to "
-            f"{num_envs - 1}"
-        )
-    repeated = [slot for slot, count in Counter(slots).items() if count > 1]
-    if repeated:
-        raise EnvProtocolError(f"the env server sent several rows of slot {repeated[0]}")
-    early = [slot for slot in slots if slot in unanswered]
+    if slots != list(range(num_envs)):
+        _check_some(slots, num_envs)
+    early = [slot for slot in slots if slot in unanswered] if unanswered else []
     if early:
         raise EnvProtocolError(
             f"the env server sent a row of slot {early[0]} before its last one was answered"
@@ -73,6 +66,18 @@ def read_partial_rows(
             "only after a reset"
         )
     return _read(message, obs_space, read_shared)
+
+
+def _check_some(slots: list[int], num_envs: int) -> None:
+    unknown = [slot for slot in slots if slot >= num_envs]
+    if unknown:
+        raise EnvProtocolError(
+            f"the env server sent a row of slot {unknown[0]}; the session has slots 0 to "
+            f"{num_envs - 1}"
+        )
+    repeated = [slot for slot, count in Counter(slots).items() if count > 1]
+    if repeated:
+        raise EnvProtocolError(f"the env server sent several rows of slot {repeated[0]}")
 
 
 def _read(
@@ -102,9 +107,10 @@ def _read(
         errors=tuple(SlotFailure((e.slot,), e.reason, e.message) for e in message.errors),
         info=info,
     )
-    there = [row for row, status in enumerate(message.status) if status not in _AWAY]
-    there.sort(key=list(message.slot).__getitem__)
-    if there != list(range(len(slots))):
+    is_away = any(status in _AWAY for status in message.status)
+    if is_away or (slots[1:] < slots[:-1]).any():
+        there = [row for row, status in enumerate(message.status) if status not in _AWAY]
+        there.sort(key=list(message.slot).__getitem__)
         rows = _chosen(rows, there)
     _check_classes(rows.obs, obs_space)
     return rows
@@ -180,6 +186,8 @@ def _read_column(column: messages.InfoColumn, slots: np.ndarray) -> InfoColumn:
 
 
 def _slots_with(status: int, message: messages.Rows) -> tuple[int, ...]:
+    if not any(message.status):  # SLOT_OK is 0: as a rule they all are
+        return ()
     return tuple(
         slot for slot, value in zip(message.slot, message.status, strict=False) if value == status
     )

@@ -192,21 +192,25 @@ class Slots:
             self._refuse_if("Step before the first Reset of", named, phases.FRESH)
         else:
             named = check_slots(request.slots, len(self))
-            failed = self._ledger.phase[named] == phases.FAILED
-            silent = np.array(named)[~(self._ledger.awaits[named] | failed)].tolist()
-            if silent:
-                raise Refused(
-                    Reason.NOT_RESET,
-                    f"the slots {silent} await no action: a Step answers slots by the rows that "
-                    "came of them, each row once",
-                    field="slots",
-                    slots=silent,
-                )
+            if not self._ledger.awaits.all():
+                self._refuse_silent(named)
         if self._autoreset == messages.DISABLED:
             self._refuse_if(
                 "the episode is over (autoreset is DISABLED): Reset", named, phases.ENDED
             )
         return named
+
+    def _refuse_silent(self, named: list[int]) -> None:
+        failed = self._ledger.phase[named] == phases.FAILED
+        silent = np.array(named)[~(self._ledger.awaits[named] | failed)].tolist()
+        if silent:
+            raise Refused(
+                Reason.NOT_RESET,
+                f"the slots {silent} await no action: a Step answers slots by the rows that came "
+                "of them, each row once",
+                field="slots",
+                slots=silent,
+            )
 
     def _refuse_if(self, what: str, named: list[int], phase: int) -> None:
         if self._ledger.is_calm:
@@ -220,14 +224,15 @@ class Slots:
     ) -> None:
         ledger, table = self._ledger, self._table
         begun: list[int] = []
-        if self._partial:
+        if self._partial and not ledger.is_calm:
             begun = ledger.among(named, phases.ENDED)
             begun += ledger.among(range(len(self)), phases.STALE)
         elif others:
             begun = ledger.among(named, phases.ENDED, phases.STALE)
         failures = self._move(Move(stepped, action, begun, [self._seed(slot) for slot in begun]))
         if self._partial:
-            ledger.mark(ledger.among(begun, phases.ENDED, phases.STALE), phases.AWAY)
+            if begun:
+                ledger.mark(ledger.among(begun, phases.ENDED, phases.STALE), phases.AWAY)
             self._settle(failures, named)
         elif failures:
             self._recover(failures, named, named)
