@@ -63,7 +63,7 @@ def _listed(python: str) -> list[_Backend] | Probe:
     status, out, err = ask([python, "-m", "wmrun_envserver", "list", "--json"])
     said = [_parsed(line) for line in out.splitlines()]
     if status == 0 and said and all(said):
-        return [_Backend(b["name"], b["num_env_ids"] or 0, b["problem"] or "") for b in said if b]
+        return [_Backend(b["name"], len(b["env_ids"]), b["problem"] or "") for b in said if b]
     if "No module named" in err and "wmrun_envserver" in err:
         advice = f"{python} -m pip install wmrun-envserver"
         return Probe(_name(python), "problem", "has no wmrun_envserver", advice)

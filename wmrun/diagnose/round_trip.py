@@ -24,9 +24,7 @@ def round_trip() -> Probe:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="wmrun-doctor-") as logs,
-            EnvPool(
-                EnvConfig(backend="echo", task="echo"), log_dir=Path(logs), seed=0, role="probe"
-            ) as pool,
+            EnvPool(_ECHO, log_dir=Path(logs), seed=0, role="probe") as pool,
         ):
             ready = time.perf_counter()
             adapter = ActionAdapter(pool.spec.act_space)
