@@ -67,16 +67,16 @@ def versions(run: Run) -> None:
     minor = run.peer.info().protocol_minor
     subject = run.subject
     for client_minor in (minor + 7, max(0, minor - 1)):
-        opened = run.open(subject, num_envs=1, protocol_minor=client_minor).opened
+        opened = run.open(subject, protocol_minor=client_minor).opened
         expected = min(minor, client_minor)
         where = f"OpenSessionReply.protocol_minor for a client of minor {client_minor}"
         equal(where, opened.protocol_minor, expected)
-    session = run.open(subject, num_envs=1)
+    session = run.open(subject)
     _send_with_unknown_field(run.peer, "GetServerInfo", messages.GetServerInfoRequest())
     reply = _send_with_unknown_field(run.peer, "Reset", session.resetting())
     session.accept("Reset", reply)
     _send_with_unknown_field(run.peer, "Step", session.stepping())
-    opening = run.opening(subject, num_envs=1)
+    opening = run.opening(subject)
     reply = _send_with_unknown_field(run.peer, "OpenSession", opening)
     Session(run.peer, reply).close()
     for autoreset in (messages.AUTORESET_UNSPECIFIED, 77):
@@ -91,7 +91,7 @@ def versions(run: Run) -> None:
 def specs(run: Run) -> None:
     """OpenSession describes decodable spaces with unique paths, bounds in order and their hash."""
     for choice in run.subjects(every_space=True):
-        first, second = (run.open(choice, num_envs=1) for _ in range(2))
+        first, second = (run.open(choice) for _ in range(2))
         _check_opened(run, choice, first)
         require(first.id != second.id, "session_id of two sessions", "two values", "the same")
         for name in ("spec_hash", "observation_space", "action_space"):
@@ -157,7 +157,7 @@ def _check_opened(run: Run, choice: Choice, session: Session) -> None:
     for space in (opened.observation_space, opened.action_space):
         digest.update(space.SerializeToString(deterministic=True))
     equal(f"{where}.spec_hash", opened.spec_hash, digest.hexdigest())
-    equal(f"{where}.num_envs", opened.num_envs, 1)
+    equal(f"{where}.num_envs", opened.num_envs, run.settings.num_envs)
     equal(f"{where}.autoreset", opened.autoreset, messages.NEXT_STEP)
     low, high = opened.reward_low, opened.reward_high
     require(low <= high, f"{where}.reward_low", f"at most reward_high, {high}", low)

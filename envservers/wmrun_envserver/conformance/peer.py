@@ -65,10 +65,13 @@ class Deadline:
 
     def clip(self, timeout_s: float) -> float:
         """Return how long may be waited, at most `timeout_s`; raises `Unmet` once time is over."""
-        left = self._at - time.monotonic()
-        if left <= 0:
+        self.check()
+        return min(timeout_s, max(0.0, self._at - time.monotonic()))
+
+    def check(self) -> None:
+        """Raise `Unmet` once time is over."""
+        if time.monotonic() >= self._at:
             raise Unmet("time", f"done within {self.limit_s:.0f} s", "still at it")
-        return min(timeout_s, left)
 
 
 class Peer:
@@ -105,6 +108,7 @@ class Peer:
         try:
             return self.invoke(name, request, timeout_s)
         except grpc.RpcError as error:
+            self.deadline.check()
             raise Unmet(name, "OK", told(error)) from None
 
     def result(self, name: str, future: Any) -> Any:
