@@ -88,6 +88,7 @@ class AtariBackend(Backend):
         return EnvTraits(
             max_episode_steps=-(-options.time_limit // options.action_repeat),
             render_modes=("rgb_array",),
+            any_thread=True,
         )
 
     def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:

@@ -169,6 +169,9 @@ class EnvTraits:
     resets_together: bool = False
     """Whether a reset in the middle of an episode must name all slots of the simulator that are in
     one; the server refuses one of fewer."""
+    any_thread: bool = False
+    """Whether simulators may be moved by other threads than the one that built them, one at a time:
+    it saves two hand-overs per call. Not those that draw: a drawing context belongs to a thread."""
     isolate: bool = False
     """Whether the server gives simulators a process of their own unless it was told otherwise."""
 

@@ -77,6 +77,7 @@ class EchoBackend(Backend):
             reward_low=0.0,
             reward_high=float(options.length * options.common.action_repeat),
             render_modes=("rgb_array",),
+            any_thread=True,
         )
 
     def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:

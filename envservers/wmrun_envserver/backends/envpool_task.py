@@ -106,6 +106,7 @@ class Task:
             max_episode_steps=self._max_episode_steps,
             seed_scope="session",
             render_modes=_render_modes(self._family),
+            any_thread=True,
         )
 
     def make(self, num_slots: int, seeds: Sequence[int] | None, *, render: bool) -> Pool:

@@ -87,6 +87,7 @@ class GymBackend(Backend):
             max_episode_steps=options.common.episode_steps(maker.max_episode_steps),
             deterministic=maker.deterministic,
             render_modes=(self._makers.RENDER_MODE,) if maker.may_render else (),
+            any_thread=maker.any_thread and options.common.image is None,
         )
 
     def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:

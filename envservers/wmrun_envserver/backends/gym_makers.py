@@ -20,6 +20,7 @@ from wmrun_envserver.backends.base import ConfigError, SourceError
 from wmrun_envserver.backends.closest import did_you_mean
 
 RENDER_MODE = "rgb_array"
+_THREADLESS = ("gymnasium.envs.classic_control", "gymnasium.envs.toy_text", "gymnasium.envs.box2d")
 
 
 class Maker(ABC):
@@ -28,6 +29,8 @@ class Maker(ABC):
     max_episode_steps: int | None = None
     deterministic: bool = True
     """What Gymnasium asks of every env, and assumes of each that does not say otherwise."""
+    any_thread: bool = False
+    """Whether its envs, while they draw nothing, are known not to mind which thread steps them."""
     may_render: bool = True
     """Whether frames can be had, as far as that is known before an env is made."""
 
@@ -50,6 +53,7 @@ class Registered(Maker):
         self._spec = spec
         self.max_episode_steps = spec.max_episode_steps
         self.deterministic = not spec.nondeterministic
+        self.any_thread = str(spec.entry_point).startswith(_THREADLESS)
         # An entry point is a string mostly: importing every env to list them would take a while.
         self.may_render = isinstance(spec.entry_point, str) or _may_render(spec.entry_point)
 

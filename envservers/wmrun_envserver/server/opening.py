@@ -57,6 +57,11 @@ class _Opening:
     may_share: bool
     """Whether the client wants large tensors in a file, and is on this host."""
 
+    @property
+    def any_thread(self) -> bool:
+        """Whether any thread may move the simulators: they are of that kind, here, and draw not."""
+        return self.traits.any_thread and self.num_workers == 0 and not self.plan.render
+
 
 class Opener:
     """Turns OpenSession requests into sessions."""
@@ -171,6 +176,7 @@ class Opener:
             self._limits.max_message_bytes,
             renders=bool(request.render_mode),
             streams=capabilities.STREAM in opening.capabilities,
+            any_thread=opening.any_thread,
         )
 
     def _slots(self, opening: _Opening) -> Slots:

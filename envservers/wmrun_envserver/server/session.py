@@ -6,6 +6,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from wmrun_envserver.server.leases import Lease
@@ -53,7 +54,9 @@ class Session:
         *,
         renders: bool = False,
         streams: bool = False,
+        any_thread: bool = False,
     ) -> None:
+        """With `any_thread`, calls run in the thread that brings them where `worker` is idle."""
         self.id = secrets.token_hex(16)
         self.client_id = client_id
         self.slots = slots
@@ -63,6 +66,7 @@ class Session:
         self.streams = streams
         """Whether it has the capability "stream"."""
         self._worker = worker
+        self._any_thread = any_thread
         self._max_message_bytes = max_message_bytes
         self._lock = threading.Lock()
         self._running: _Call | None = None
@@ -104,7 +108,12 @@ class Session:
         Raises `Refused`, or `Abandoned` once `wanted()` is false; the call then runs to its end.
         With `admit_new` false, only a call that already ran, or is running, is answered.
         """
-        call, is_new = self._admit(seq, mutation, admit_new)
+        call, is_new, here = self._admit(seq, mutation, admit_new)
+        if here:
+            try:
+                call.task.run()
+            finally:
+                self._worker.end_turn()
         return Outcome(call.task.wait(wanted), not is_new)
 
     def render(
@@ -129,7 +138,8 @@ class Session:
                 self._closing = self._worker.finish(self.slots.close)
             return self._closing
 
-    def _admit(self, seq: int, mutation: Mutation, admit_new: bool) -> tuple[_Call, bool]:
+    def _admit(self, seq: int, mutation: Mutation, admit_new: bool) -> tuple[_Call, bool, bool]:
+        """Return the call, whether it is new, and whether the caller has the turn to run it."""
         with self._lock:
             if self._closing is not None:
                 raise Refused(Reason.SESSION_UNKNOWN, "the session was closed")
@@ -138,9 +148,9 @@ class Session:
                     raise Refused(
                         Reason.BUSY, f"call {self._running.seq} is running; call {seq} must wait"
                     )
-                return self._running, False
+                return self._running, False, False
             if self._last is not None and seq == self._last_seq:
-                return self._last, False
+                return self._last, False, False
             if seq != self._last_seq + 1:
                 raise Refused(
                     Reason.SEQ_GAP,
@@ -150,9 +160,11 @@ class Session:
                 )
             if not admit_new:
                 raise Refused(Reason.DRAINING, "the server is shutting down")
-            task = self._worker.submit(lambda: self._perform(seq, mutation))
+            here = self._any_thread and self._worker.take_turn()
+            perform = partial(self._perform, seq, mutation)
+            task = Task(perform) if here else self._worker.submit(perform)
             self._running = _Call(seq, task)
-            return self._running, True
+            return self._running, True, here
 
     def _perform(self, seq: int, mutation: Mutation) -> bytes:
         reply = messages.StepReply(seq=seq)

@@ -59,10 +59,15 @@ class Task(Generic[T]):
 
 
 class Worker:
-    """One thread that runs tasks in the order in which they were given to it."""
+    """One thread that runs tasks in the order in which they were given to it.
+
+    Who has its turn keeps it from running any, and may run one in its place: handing a task over
+    and back costs more than stepping a small simulator.
+    """
 
     def __init__(self, name: str) -> None:
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._turn = threading.Lock()
         # A daemon: a simulator that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -79,6 +84,15 @@ class Worker:
         self._tasks.put(None)
         return task
 
+    def take_turn(self) -> bool:
+        """Return whether the turn was free, and is now the caller's."""
+        return self._turn.acquire(blocking=False)
+
+    def end_turn(self) -> None:
+        """Give the turn back."""
+        self._turn.release()
+
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
-            task.run()
+            with self._turn:
+                task.run()
