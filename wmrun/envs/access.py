@@ -63,10 +63,6 @@ class Access:
             tls_key=None if tls_key is None else _read_key(tls_key),
         )
 
-    @property
-    def is_encrypted(self) -> bool:
-        return self.tls_ca is not None
-
     def channel(self, address: str, options: Sequence[tuple[str, Any]]) -> grpc.Channel:
         """Return a channel to `address` whose every call carries the token."""
         if self.tls_ca is None:

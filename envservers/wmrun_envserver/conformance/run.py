@@ -133,11 +133,6 @@ class Run:
         return peer
 
     @property
-    def can_launch(self) -> bool:
-        """Whether the check may start servers."""
-        return self._launcher is not None
-
-    @property
     def launcher(self) -> Launcher:
         """What starts servers; raises `Skip` without --launch."""
         if self._launcher is None:

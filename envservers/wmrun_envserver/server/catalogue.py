@@ -6,12 +6,10 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 from wmrun_envserver.backends.base import (
     AnyBackend,
     ConfigError,
-    EnvTraits,
     SourceError,
     UnknownEnvError,
 )
@@ -107,13 +105,6 @@ class Catalogue:
                 f"{did_you_mean(env_id, self.env_ids())}"
             )
         return self._backend
-
-    def prepare(self, env_id: str, config: Mapping[str, Any]) -> EnvTraits:
-        """Return the traits of `env_id` under `config`, building nothing.
-
-        Raises `UnknownEnvError` or `ConfigError`.
-        """
-        return self.backend(env_id).prepare(env_id, config)
 
     def listing(self) -> list[messages.EnvInfo]:
         """Return what GetServerInfo says of every id on offer."""

@@ -66,12 +66,14 @@ def test_every_id_is_on_offer_but_empty_ones_and_those_that_name_modules(site):
 def test_globs_narrow_the_ids_and_the_refusal_names_the_closest(site):
     catalogue = Catalogue.load("many", allow=["walker-*"])
     assert catalogue.env_ids() == ["walker-walk", "walker-run"]
-    assert catalogue.prepare("walker-walk", {}).render_modes == ("rgb_array",)
+    assert catalogue.backend("walker-walk").prepare("walker-walk", {}).render_modes == (
+        "rgb_array",
+    )
     with pytest.raises(UnknownEnvError) as caught:
-        catalogue.prepare("walker_walk", {})
+        catalogue.backend("walker_walk")
     assert "Did you mean walker-walk" in str(caught.value)
     with pytest.raises(UnknownEnvError, match=r"not offered here \(--allow walker-\*\)"):
-        catalogue.prepare("cheetah-run", {})
+        catalogue.backend("cheetah-run")
 
 
 def test_a_glob_that_matches_nothing_is_an_error(site):
@@ -92,7 +94,7 @@ def test_test_envs_come_beside_those_of_any_backend(site):
     catalogue = Catalogue.load("many", allow=["walker-walk"], test_envs=True)
     assert catalogue.env_ids() == ["walker-walk", "echo", "fault"]
     assert catalogue.backend("echo").family().name == "echo"
-    assert catalogue.prepare("fault", {}).isolate
+    assert catalogue.backend("fault").prepare("fault", {}).isolate
     assert [env.family for env in catalogue.listing()] == ["many", "echo", "fault"]
     assert Catalogue.load("echo", test_envs=True).env_ids() == ["echo", "fault"]
 
