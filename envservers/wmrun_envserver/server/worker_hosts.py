@@ -194,7 +194,7 @@ class WorkerHosts(Host):
         job.deadline = time.monotonic() + job.limit_s
         try:
             if member.process is None:
-                self._open(member)
+                self._open(member, job.deadline)
             assert member.process is not None
             for kind, payload in job.frames:
                 member.process.channel.send(kind, payload, job.deadline)
@@ -209,11 +209,12 @@ class WorkerHosts(Host):
             if job.kind == Kind.DISCARD:
                 member.jobs.popleft()
 
-    def _open(self, member: _Member) -> None:
+    def _open(self, member: _Member, deadline: float) -> None:
         member.process = self._launch()
         fd = member.process.channel.fileno()
         self._by_fd[fd] = member
         self._poll.register(fd, select.POLLIN)
+        member.process.greet(deadline)
 
     def _patience_s(self) -> float:
         heads = [member.jobs[0] for member in self._members if member.jobs]

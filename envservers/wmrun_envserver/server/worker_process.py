@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 from wmrun_envserver.server.framing import Channel, Kind
 
@@ -26,23 +27,32 @@ class WorkerProcess:
     """
 
     def __init__(self, setup: str) -> None:
-        """Start the process; `setup` is what `worker_main` needs to know first."""
+        """Start the process; `setup` is what `greet` tells `worker_main`.
+
+        Raises `OSError` where there is no room for a process.
+        """
         ours, theirs = socket.socketpair()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-            pass_fds=(theirs.fileno(),),
-        )
-        theirs.close()
+        with theirs, ExitStack() as unless_started:
+            unless_started.enter_context(ours)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", MODULE, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                pass_fds=(theirs.fileno(),),
+            )
+            unless_started.pop_all()
         self.channel = Channel(ours)
-        self.channel.send(Kind.SETUP, setup.encode())
+        self._setup = setup
         self._children: dict[int, int] = {}
 
     @property
     def pid(self) -> int:
         """The process id, and that of its group."""
         return self._process.pid
+
+    def greet(self, deadline: float) -> None:
+        """Tell the process what it needs to know first; raises as `Channel.send` does."""
+        self.channel.send(Kind.SETUP, self._setup.encode(), deadline)
 
     def note_children(self, payload: bytes) -> None:
         """Remember processes that have left the group, to be killed with the worker."""
