@@ -75,12 +75,15 @@ def serve(options: ServeOptions) -> int:
         test_envs=options.test_envs,
     )
     if address is not None:
-        return _serve(options, catalogue, address, ready_fd)
+        return _status(_serve(options, catalogue, address, ready_fd))
     with tempfile.TemporaryDirectory(prefix="wmrun-", ignore_cleanup_errors=True) as private:
-        return _serve(options, catalogue, UnixAddress(Path(private) / "s.sock"), ready_fd)
+        address = UnixAddress(Path(private) / "s.sock")
+        has_stopped = _serve(options, catalogue, address, ready_fd)
+    return _status(has_stopped)
 
 
-def _serve(options: ServeOptions, catalogue: Catalogue, address: Address, ready_fd: int) -> int:
+def _serve(options: ServeOptions, catalogue: Catalogue, address: Address, ready_fd: int) -> bool:
+    """Serve until told to stop; return False where an environment hangs on."""
     server = EnvServer(
         catalogue,
         address,
@@ -95,7 +98,12 @@ def _serve(options: ServeOptions, catalogue: Catalogue, address: Address, ready_
     _LOG.info("serving %s at %s, pid %d", options.backend, server.address, os.getpid())
     _announce(server, options.backend, ready_fd)
     _LOG.info("%s: draining", _await_signal(signals).name)
-    if server.drain(GRACE_S):
+    return server.drain(GRACE_S)
+
+
+def _status(has_stopped: bool) -> int:
+    """Return the exit status, or end the process at once where threads keep it from ending."""
+    if has_stopped:
         _LOG.info("stopped")
         return 0
     _LOG.error("an environment still hangs after %.0f s: exiting without it", GRACE_S)
