@@ -17,6 +17,7 @@ from wmrun_envserver.wire import messages, tensors
 from wmrun_envserver.wire.tensors import TensorError
 
 from tests.envs.conftest import LIMIT_S
+from tests.envs.scripted_server import script, scripted
 from wmrun.envs.channel import open_channel, unary
 from wmrun.envs.client import EnvSession, SessionRequest
 from wmrun.envs.errors import EnvProtocolError, EnvServerLost
@@ -230,3 +231,18 @@ def test_calls_with_an_even_seq_read_the_second_half(file: Path) -> None:
     assert not file.parent.exists()
     assert memory.reader(1)(0, 2) == b"aa"
     assert memory.reader(2)(64, 2) == b"bb"
+
+
+def test_a_server_that_was_not_asked_names_no_file_for_us_to_open():
+    with tempfile.TemporaryDirectory(dir=SHM_DIRECTORY) as directory:
+        file = Path(directory) / "rows"
+        file.write_bytes(bytes(64))
+        file.chmod(0o600)
+        changes = {"shm_path": str(file), "shm_bytes": 64}
+        with (
+            scripted(script(), capabilities=[SHM], changes=changes) as server,
+            pytest.raises(EnvProtocolError, match="was not asked for"),
+            EnvSession(server.address, request(options={}, may_share=False)),
+        ):
+            pass
+        assert file.exists()

@@ -100,6 +100,11 @@ def _open(channel: grpc.Channel, wanted: SessionRequest, address: str) -> messag
         )
     except grpc.RpcError as error:
         raise _open_error(error, wanted, address) from None
+    if SHM in reply.capabilities and SHM not in request.want_capabilities:
+        raise EnvProtocolError(
+            f"the env server at {address} names the file {reply.shm_path!r} for its observations, "
+            "which it was not asked for"
+        )
     return reply
 
 
