@@ -112,7 +112,7 @@ class Slots:
         there = self._ledger.among(
             named, phases.FRESH, phases.RUNNING, phases.ENDED, phases.STALE, phases.AWAY
         )
-        self._recover(self._begin(there, dict(zip(named, seeds, strict=False))), named, named)
+        self._recover(self._begin(there, dict(zip(named, seeds, strict=False))), named)
         missing = set(named).difference(self._table.slot)
         failed = self._ledger.among(sorted(missing), phases.FAILED)
         self._ledger.add_blanks(self._table, failed, messages.SLOT_FAILED)
@@ -233,17 +233,17 @@ class Slots:
         if self._partial:
             if begun:
                 ledger.mark(ledger.among(begun, phases.ENDED, phases.STALE), phases.AWAY)
-            self._settle(failures, named)
+            self._settle(failures)
         elif failures:
-            self._recover(failures, named, named)
+            self._recover(failures, named)
         if self._autoreset == messages.SAME_STEP:
             ended = ledger.among(sorted(set(table.slot)), phases.ENDED)
             failures = self._begin(ended)
             if self._partial:
                 ledger.mark(ledger.among(ended, phases.ENDED), phases.AWAY)
-                self._settle(failures, named)
+                self._settle(failures)
             else:
-                self._recover(failures, named, named)
+                self._recover(failures, named)
         if others or self._restarts.given_up:
             told = named if not self._partial else sorted({*named, *self._restarts.given_up})
             failed = ledger.among(told, phases.FAILED)
@@ -265,10 +265,10 @@ class Slots:
         self._ledger.count(self._table, start)
         return failures
 
-    def _settle(self, failures: list[Failure], named: list[int]) -> None:
+    def _settle(self, failures: list[Failure]) -> None:
         """See to it that there is a row, unless slots are there that the client may answer."""
         if not self._in_background:
-            self._recover(failures, named, range(len(self)))
+            self._recover(failures, range(len(self)))
         else:
             restarts = self._restarts
             restarts.begin(failures)
@@ -278,22 +278,18 @@ class Slots:
                 _, failures = restarts.collect(self._table, "any")
                 restarts.begin(failures)
         if not self._table.slot and not self._restarts.given_up and not self._ledger.awaits.any():
-            self._recover(self._stuck(), named, range(len(self)))
+            self._recover(self._stuck(), range(len(self)))
 
-    def _recover(
-        self, failures: list[Failure], named: Sequence[int], wanted: Sequence[int]
-    ) -> None:
-        """Replace simulators until all are there or given up.
+    def _recover(self, failures: list[Failure], wanted: Sequence[int]) -> None:
+        """Replace simulators until all are there or given up; those of `wanted` begin an episode.
 
-        Those of the slots `wanted` that are `named`, or were in an episode, begin the next one.
+        Slots that no Reset named yet go on waiting for one.
         """
         while failures:
             self._restarts.begin(failures)
             rebuilt, failures = self._restarts.collect(self._table, "all")
-            again = self._ledger.among(rebuilt, phases.FRESH, phases.STALE)
-            failures = failures + self._begin(
-                [slot for slot in again if slot in wanted and self._may_begin(slot, named)]
-            )
+            again = self._ledger.among(rebuilt, phases.STALE)
+            failures = failures + self._begin([slot for slot in again if slot in wanted])
 
     def _stuck(self) -> list[Failure]:
         silent = self._ledger.among(range(len(self)), phases.RUNNING, phases.AWAY)
@@ -303,9 +299,6 @@ class Slots:
 
     def _seed(self, slot: int, asked: int | None = None) -> int | None:
         return self._seeds.of_reset(slot, asked, restarted=bool(self._ledger.lost[slot]))
-
-    def _may_begin(self, slot: int, named: Sequence[int]) -> bool:
-        return slot in named or bool(self._ledger.entered[slot])
 
     def _write(self, named: list[int], rows: messages.Rows, seq: int) -> None:
         table = self._table
