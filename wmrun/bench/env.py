@@ -116,7 +116,7 @@ def cases() -> list[Case]:
     cartpole = EnvConfig(backend="gym", task="CartPole-v1", num_envs=NUM_SLOTS)
     envpool = cartpole.model_copy(update={"backend": "envpool"})
     frames = echo.model_copy(update={"num_envs": NUM_SLOTS, "image": ImageConfig()})
-    shares = [ServerShareConfig(num_envs=NUM_SLOTS // 2) for _ in range(2)]
+    walker = cartpole.model_copy(update={"backend": "dmc", "task": "walker-walk"})
     return [
         _beside_bare("echo, 4 floats", echo, Target("ratio", at_most=1.3)),
         _beside_bare("echo, 4 floats", echo.model_copy(update={"num_envs": NUM_SLOTS})),
@@ -129,23 +129,34 @@ def cases() -> list[Case]:
             lambda: driven(frames, time.process_time),
             target=Target("ms", at_most=0.5),
         ),
-        Case(
-            "CartPole-v1 on two servers",
-            NUM_SLOTS,
-            lambda: driven(cartpole.model_copy(update={"servers": shares})),
-            "one server",
-            lambda: driven(cartpole),
-            target=Target("ratio", at_least=1),
-        ),
-        Case(
-            "CartPole-v1 in two worker processes",
-            NUM_SLOTS,
-            lambda: driven(cartpole.model_copy(update={"server": ServerConfig(workers=2)})),
-            "in the server process",
-            lambda: driven(cartpole),
-        ),
+        _on_two_servers(cartpole),
+        _on_two_servers(walker),
+        _in_two_workers(cartpole),
+        _in_two_workers(walker),
         *(_of_size(megabytes, frames) for megabytes in _REPLY_MEGABYTES),
     ]
+
+
+def _on_two_servers(config: EnvConfig) -> Case:
+    shares = [ServerShareConfig(num_envs=config.num_envs // 2) for _ in range(2)]
+    return Case(
+        f"{config.task} on two servers",
+        config.num_envs,
+        lambda: driven(config.model_copy(update={"servers": shares})),
+        "one server",
+        lambda: driven(config),
+        target=Target("ratio", at_least=1),
+    )
+
+
+def _in_two_workers(config: EnvConfig) -> Case:
+    return Case(
+        f"{config.task} in two worker processes",
+        config.num_envs,
+        lambda: driven(config.model_copy(update={"server": ServerConfig(workers=2)})),
+        "in the server process",
+        lambda: driven(config),
+    )
 
 
 def _of_size(megabytes: float, frames: EnvConfig) -> Case:
