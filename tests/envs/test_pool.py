@@ -15,7 +15,7 @@ from wmrun_envserver.wire import spaces
 
 from tests.envs.conftest import stop_process, wait_for_exit
 from tests.envs.faulty_backend import FAULT
-from wmrun.envs import client, exchange, heartbeat, member
+from wmrun.envs import call_watch, client, exchange, heartbeat, member
 from wmrun.envs.actions import ActionAdapter
 from wmrun.envs.driver import Driver
 from wmrun.envs.errors import (
@@ -255,6 +255,25 @@ def test_server_that_is_stopped_is_replaced(
     row = driver.step(actions(0))
     assert row.broken == (0,)
     assert row.errors[0].message.startswith("the env server hangs: no reply within 0.4 s")
+
+
+def test_server_that_is_stopped_is_replaced_long_before_its_deadline(
+    make_faulty: MakePool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(heartbeat, "PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(call_watch, "SLOW_CALL_S", 0.2)
+    monkeypatch.setattr(member, "_LOST_GRACE_S", 0.1)
+    pool = make_faulty(server={"step_timeout_s": 1e5, "reset_timeout_s": 1e5})
+    driver = driver_of(pool)
+    driver.reset()
+    stop_process(server_pid(pool))
+    driver.step_begin(actions(0))
+    row = driver.step_end()
+    assert row.broken == (0,)
+    assert row.errors[0].message.startswith("the env server hangs: its process is stopped")
+    told = [record.message for record in caplog.records if "no answer" in record.message]
+    assert len(told) == 1
+    assert told[0].startswith("waiting for the env server of train slot 0 (env.server, pid")
 
 
 def test_observation_that_is_nan_is_refused(make_faulty: MakePool) -> None:

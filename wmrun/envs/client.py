@@ -12,9 +12,10 @@ import numpy as np
 from wmrun_envserver.wire import messages, tensors
 
 from wmrun.envs.access import OPEN_ACCESS, Access
+from wmrun.envs.call_watch import CallWatch
 from wmrun.envs.channel import check_server, open_channel, unary
 from wmrun.envs.errors import EnvProtocolError, EnvServerLost
-from wmrun.envs.exchange import DEADLINE_MARGIN_S, Exchange, Patience
+from wmrun.envs.exchange import DEADLINE_MARGIN_S, Exchange, Mutation, Patience
 from wmrun.envs.heartbeat import Heartbeat
 from wmrun.envs.opening import (
     PARTIAL_BATCH,
@@ -31,13 +32,16 @@ from wmrun.envs.spec import EnvSpec
 
 __all__ = ["EnvSession", "SessionRequest"]
 
+_CLOSED = "the session was closed"
+
 
 class EnvSession:
     """Slots of one server that are reset and stepped, each call carried out exactly once.
 
     `server_gone(within_s)` says whether the process behind `address` has ended, waiting at most
-    that long; without it only the lease bounds an outage. Not for use by several threads, but for
-    `cancel`.
+    that long; without it only the lease bounds an outage. `server_stopped` says whether it is there
+    but stopped (SIGSTOP). `label` names the server to the user who waits for it. Not for use by
+    several threads, but for `cancel`.
 
     Every method raises `EnvServerLost` when the session is gone, `EnvRequestError` when the server
     refuses, `EnvProtocolError` when it answers what the protocol does not allow.
@@ -55,22 +59,27 @@ class EnvSession:
         access: Access = OPEN_ACCESS,
         connect_timeout_s: float = 5.0,
         server_gone: Callable[[float], bool] | None = None,
+        server_stopped: Callable[[], bool] = lambda: False,
+        label: str | None = None,
     ) -> None:
         self._address = address
         self._wanted = request
         self._access = access
         self._connect_timeout_s = connect_timeout_s
         self._server_gone = server_gone or _no_process
+        self._server_stopped = server_stopped
+        self._label = label or f"the env server at {address}"
         self._channel = open_channel(address, access)
         self._reset = unary(self._channel, "Reset")
         self._step = unary(self._channel, "Step")
         self._heartbeat: Heartbeat | None = None
         self._exchange: Exchange | None = None
+        self._watch: CallWatch | None = None
         self._memory: SharedMemory | None = None
         self._is_cancelled = False
         self._unanswered: frozenset[int] = frozenset()
         self._ended: frozenset[int] = frozenset()
-        self._begun: tuple[messages.StepRequest, grpc.Future] | None = None
+        self._begun: tuple[messages.StepRequest, grpc.Future | None, float] | None = None
 
     def __enter__(self) -> EnvSession:
         self.open()
@@ -91,7 +100,7 @@ class EnvSession:
         except BaseException as error:
             self.close()
             if self._is_cancelled and isinstance(error, ValueError):  # of a channel that is closed
-                raise EnvServerLost("the session was closed") from None
+                raise EnvServerLost(_CLOSED) from None
             raise
         return self.spec
 
@@ -106,7 +115,7 @@ class EnvSession:
         request = messages.ResetRequest(session_id=self._id, seq=exchange.seq + 1)
         if self.spec.seeds_per_reset:
             request.seeds.extend(seeds)
-        reply = exchange.send(self._reset, request, self._wanted.reset_timeout_s)
+        reply = self._send(self._reset, request, self._wanted.reset_timeout_s)
         rows = read_rows(
             reply.rows,
             self.spec.obs_space,
@@ -125,28 +134,35 @@ class EnvSession:
         slots or of others that were answered before.
         """
         request = self._step_request(actions, slots)
-        reply = self._opened.send(self._step, request, self._step_limit_s)
+        reply = self._send(self._step, request, self._step_limit_s)
         return self._stepped(request, reply)
 
     def step_begin(self, actions: Sequence[np.ndarray], slots: Sequence[int] | None = None) -> None:
         """Send the actions of a step and return at once; the next call must be `step_end`."""
         request = self._step_request(actions, slots)
         deadline_s = self._step_limit_s + DEADLINE_MARGIN_S
-        self._begun = request, self._step.future(request, timeout=deadline_s)
+        try:
+            sent = self._step.future(request, timeout=deadline_s)
+        except ValueError:  # the channel is closed; `step_end` says why
+            if self._opened.cancelled is None:
+                raise
+            sent = None
+        self._begun = request, sent, time.monotonic()
 
     def answered(self, within_s: float) -> bool:
         """Wait up to `within_s` for the reply to the step begun, and say whether it came."""
         assert self._begun is not None, "answered without step_begin"
+        sent = self._begun[1]
         try:
-            return self._begun[1].exception(within_s) is None
+            return sent is not None and sent.exception(within_s) is None
         except (grpc.FutureTimeoutError, grpc.FutureCancelledError):
             return False
 
     def step_end(self) -> Rows:
         """Return the rows of the step begun."""
         assert self._begun is not None, "step_end without step_begin"
-        (request, sent), self._begun = self._begun, None
-        reply = self._opened.send(self._step, request, self._step_limit_s, sent)
+        (request, sent, sent_at), self._begun = self._begun, None
+        reply = self._send(self._step, request, self._step_limit_s, sent, sent_at)
         return self._stepped(request, reply)
 
     def close(self) -> None:
@@ -157,6 +173,8 @@ class EnvSession:
 
     def abandon(self) -> None:
         """Close the connections alone: the session was lost."""
+        if self._watch is not None:
+            self._watch.stop()
         if self._heartbeat is not None:
             self._heartbeat.stop()
         self._channel.close()
@@ -166,9 +184,24 @@ class EnvSession:
     def cancel(self) -> None:
         """Make the call that another thread is in, and every later one, raise `EnvServerLost`."""
         self._is_cancelled = True
-        if self._exchange is not None:
-            self._exchange.is_cancelled = True
+        self._give_up(_CLOSED)
+
+    def _give_up(self, reason: str) -> None:
+        if self._exchange is not None and self._exchange.cancelled is None:
+            self._exchange.cancelled = reason
         self._channel.close()
+
+    def _send(
+        self,
+        method: grpc.UnaryUnaryMultiCallable,
+        request: Mutation,
+        limit_s: float,
+        sent: grpc.Future | None = None,
+        sent_at: float | None = None,
+    ) -> messages.StepReply:
+        assert self._watch is not None, "EnvSession.open was not called"
+        with self._watch.over_call(time.monotonic() if sent_at is None else sent_at):
+            return self._opened.send(method, request, limit_s, sent)
 
     def _open_sharing(self) -> messages.OpenSessionReply:
         """Open the session and map its shared file; without one where that cannot be reached."""
@@ -201,7 +234,8 @@ class EnvSession:
         hang_s = wanted.step_timeout_s + wanted.reset_timeout_s + wanted.open_timeout_s
         patience = Patience(lease_s, hang_s if STEP_TIMEOUT in reply.capabilities else None)
         self._exchange = Exchange(self._address, self._heartbeat, patience, self._server_gone)
-        self._exchange.is_cancelled = self._is_cancelled
+        self._exchange.cancelled = _CLOSED if self._is_cancelled else None
+        self._watch = CallWatch(self._label, self._heartbeat, self._server_stopped, self._give_up)
 
     @property
     def _opened(self) -> Exchange:

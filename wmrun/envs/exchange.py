@@ -47,8 +47,8 @@ class Exchange:
     ) -> None:
         self.seq = 0
         """Of the last call that was carried out."""
-        self.is_cancelled = False
-        """Set by another thread: whatever call is under way ends with `EnvServerLost`."""
+        self.cancelled: str | None = None
+        """Set by another thread: why whatever call is under way ends with `EnvServerLost`."""
         self._address = address
         self._heartbeat = heartbeat
         self._patience = patience
@@ -90,13 +90,13 @@ class Exchange:
                     return sent.result()
                 return method(request, timeout=limit_s + DEADLINE_MARGIN_S)
             except (ValueError, grpc.FutureCancelledError):
-                if not self.is_cancelled:
+                if self.cancelled is None:
                     raise
-                raise EnvServerLost("the session was closed") from None
+                raise EnvServerLost(self.cancelled) from None
             except grpc.RpcError as error:
                 sent = None
-                if self.is_cancelled:
-                    raise EnvServerLost("the session was closed") from None
+                if self.cancelled is not None:
+                    raise EnvServerLost(self.cancelled) from None
                 if is_outage(error):
                     outage_began = outage_began or time.monotonic()
                     self._bear_outage(error, outage_began)

@@ -192,10 +192,19 @@ class PoolMember:
             ),
             connect_timeout_s=patience_s,
             server_gone=self._server.exited if self._server else None,
+            server_stopped=self._server.is_stopped if self._server else lambda: False,
+            label=self._label,
         )
         if self._closing.is_set():  # `cancel` may have come before there was a session
             self._session.cancel()
         return self._session.open()
+
+    @property
+    def _label(self) -> str:
+        slots = self.place.slots
+        which = f"slot {slots[0]}" if len(slots) == 1 else f"slots {slots[0]} to {slots[-1]}"
+        process = "" if self._server is None else f", pid {self._server.pid}"
+        return f"the env server of {self._role} {which} ({self.place}{process})"
 
     def _start_server(self) -> ServerProcess:
         config = self.place.server

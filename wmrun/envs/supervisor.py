@@ -73,6 +73,14 @@ class ServerProcess:
         """Say whether the process has ended, waiting up to `within_s` seconds for it."""
         return _exited(self._process, within_s)
 
+    def is_stopped(self) -> bool:
+        """Say whether the process is there but does not run: SIGSTOP, Ctrl-Z, a debugger."""
+        try:
+            status = psutil.Process(self.pid).status()
+        except psutil.NoSuchProcess:
+            return False
+        return status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+
     def report(self) -> str:
         """Say how the process ended or that it runs, with the last lines of its log."""
         code = self._process.poll()
