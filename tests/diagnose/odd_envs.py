@@ -9,7 +9,11 @@ import numpy as np
 
 
 class OddEnv(gymnasium.Env):
-    """`flaw`: "unseeded" draws from the system, "blank" shows nothing, "wide" leaves its bounds."""
+    """`flaw`: "unseeded" draws from the system, "blank" shows nothing, "wide" leaves its bounds.
+
+    "none_reset" resets to nothing, "wordy_reset" fails with a long message, "empty" has no
+    observations.
+    """
 
     action_space = gymnasium.spaces.Discrete(2)
 
@@ -19,12 +23,15 @@ class OddEnv(gymnasium.Env):
         if flaw == "blank":
             self.observation_space = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
         else:
-            self.observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+            size = 0 if flaw == "empty" else 2
+            self.observation_space = gymnasium.spaces.Box(-1, 1, (size,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
         self._steps = 0
-        return self._observe(), {}
+        if self._flaw == "wordy_reset":
+            raise RuntimeError("no level: " + "x" * 3000)
+        return None if self._flaw == "none_reset" else (self._observe(), {})
 
     def step(self, action: int) -> Any:
         self._steps += 1
@@ -36,4 +43,4 @@ class OddEnv(gymnasium.Env):
         rng = np.random.default_rng() if self._flaw == "unseeded" else self.np_random
         obs = rng.uniform(-1, 1, 2)
         obs[0] += 3 if self._flaw == "wide" else 0
-        return np.asarray(obs, np.float32)
+        return np.asarray(obs[: self.observation_space.shape[0]], np.float32)

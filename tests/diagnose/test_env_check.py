@@ -81,3 +81,16 @@ def test_a_leak_is_named(tmp_path: Path) -> None:
 )
 def test_a_flaw_of_an_env_of_ones_own_is_named(odd: Any, flaw: str, names: list[str]) -> None:
     assert wrong(odd(flaw)) == names
+
+
+def test_an_env_without_observations_is_named(odd: Any) -> None:
+    assert wrong(odd("empty")) == ["empty-observation"]
+
+
+@pytest.mark.parametrize("flaw", ["none_reset", "wordy_reset"])
+def test_an_env_that_never_comes_up_is_named_in_a_few_words(odd: Any, flaw: str) -> None:
+    check = odd(flaw)
+    (failure,) = [finding for finding in check.findings if not finding.is_note]
+    assert failure.name.startswith("env-")
+    assert 20 < len(failure.message) < 400
+    assert check.steps == 0

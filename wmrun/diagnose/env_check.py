@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ from wmrun.errors import EnvError
 REPEATED_STEPS = 100
 """Steps that are played twice with the same seeds and actions."""
 _SEED = 0
+_MESSAGE_LENGTH = 300
+_MESSAGE_LINES = 5
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,12 @@ class _Play:
         actions = _random_actions(self._pool.spec.act_space)
         self._say(f"stepping {steps:,} times with random actions")
         for step in range(1, steps + 1):
+            if rows.failed:
+                break
             rows = self._seen(self._pool.step(actions(len(rows.slots))), step)
             self.num_steps += int((~rows.is_first).sum())
             if step == steps // 4:
                 self.memory.begin()
-            if rows.failed:
-                break
         self.memory.end(steps)
 
     def findings(self) -> Iterator[Finding]:
@@ -128,7 +131,7 @@ class _Play:
 
     def _seen(self, rows: Rows, step: int) -> Rows:
         for error in rows.errors:
-            self._failures.setdefault(error.reason, f"{error.message} (step {step})")
+            self._failures.setdefault(error.reason, f"{_cut(error.message)} (step {step})")
         if not rows.failed:
             self._observations.add(rows.slots, rows.obs, rows.is_first, step)
             self.episodes.add(rows)
@@ -152,7 +155,20 @@ def _random_actions(space: spaces.Space) -> Callable[[int], list[np.ndarray]]:
     return draw
 
 
+def _cut(message: str) -> str:
+    """Return the first lines of what may be an exception with a whole array in it."""
+    lines = "\n".join(message.splitlines()[:_MESSAGE_LINES])
+    return message if len(message) <= _MESSAGE_LENGTH else f"{lines[:_MESSAGE_LENGTH]} …"
+
+
 def _unusable(spec: EnvSpec) -> Iterator[Finding]:
+    if not any(math.prod(leaf.shape) for leaf in spec.obs_space.values()):
+        yield Finding(
+            "empty-observation",
+            "the observations have no elements: there is nothing to learn from",
+            "Set env.image or env.vector to have some, or mend the environment's "
+            "observation_space.",
+        )
     try:
         ActionAdapter(spec.act_space)
     except EnvError as error:
