@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from wmrun_envserver.wire import spaces
 
 from wmrun.agents.base import Agent
@@ -14,6 +15,7 @@ from wmrun.config.load import load_config
 from wmrun.config.schema import Config, EnvConfig, ImageConfig
 from wmrun.envs.request import Role
 from wmrun.envs.spec import EnvSpec
+from wmrun.errors import EnvError
 from wmrun.launch.parts import OpenEnvs, build_agent, choose_device, open_envs
 from wmrun.run.checkpoint import CheckpointStore
 from wmrun.run.directory import RunDirectory
@@ -30,7 +32,8 @@ class Evaluator:
     """Plays episodes on sessions that training never sees, opened at the first use and kept.
 
     Every evaluation starts from the same environment seeds, so checkpoints are compared on the same
-    episodes. When the agent sees no image, videos come from one more slot that renders.
+    episodes. When the agent sees no image, videos come from one more slot that renders; where that
+    fails, `say` is told once and evaluations go on without videos.
     """
 
     def __init__(
@@ -49,6 +52,8 @@ class Evaluator:
         self._run = run
         self._agent = agent
         self._episodes = episodes
+        self._has_frames = True
+        """Until environments that render for a video alone were refused or failed."""
         self._opened: dict[Role, OpenEnvs] = {}
         self._stack = ExitStack()
 
@@ -69,18 +74,24 @@ class Evaluator:
         envs = self._open("eval", self._config.env.with_slots(slots))
         image_key = find_image(envs.spec) if video else None
         evaluation = self._play(envs, self._episodes, image_key, should_stop)
-        if evaluation is None or not video or image_key is not None:
+        if evaluation is None or not video or image_key is not None or not self._has_frames:
             return evaluation
-        rendered = self._render_episode(should_stop)
-        return None if rendered is None else replace(evaluation, frames=rendered.frames)
+        try:
+            frames = self._render_episode(should_stop)
+        except EnvError as error:
+            self._has_frames = False
+            self._say(f"run.video: no video can be made, evaluations go on without: {error}")
+            return evaluation
+        return None if frames is None else replace(evaluation, frames=frames)
 
-    def _render_episode(self, should_stop: Callable[[], bool]) -> Evaluation | None:
+    def _render_episode(self, should_stop: Callable[[], bool]) -> np.ndarray | None:
         vector = True if self._config.env.vector is None else self._config.env.vector
         env = self._config.env.with_slots(1).model_copy(
             update={"image": ImageConfig(size=VIDEO_SIZE), "vector": vector}
         )
         envs = self._open("video", env)
-        return self._play(envs, 1, find_image(envs.spec), should_stop)
+        rendered = self._play(envs, 1, find_image(envs.spec), should_stop)
+        return None if rendered is None else rendered.frames
 
     def _play(
         self,
