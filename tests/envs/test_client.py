@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -24,6 +25,7 @@ from wmrun.envs.channel import check_server, open_channel
 from wmrun.envs.client import EnvSession, SessionRequest
 from wmrun.envs.errors import EnvProtocolError, EnvRequestError, EnvServerLost, EnvUnreachable
 from wmrun.envs.member import PoolMember
+from wmrun.envs.opening import check_family
 from wmrun.envs.pool import EnvPool
 from wmrun.envs.server_log import ServerLog
 from wmrun.envs.supervisor import ServerProcess, start_server
@@ -199,6 +201,35 @@ def test_server_of_another_major_version_is_refused() -> None:
     assert caught.value.message == (
         f"the env server at {address} speaks protocol 2.3, this wmrun 1.0"
     )
+
+
+def test_server_that_lists_the_task_under_another_family_is_refused() -> None:
+    envs = [
+        messages.EnvInfo(env_id="CartPole-v1", family="gym"),
+        messages.EnvInfo(env_id="echo", family="echo"),
+        messages.EnvInfo(env_id="old"),
+    ]
+    info = messages.ServerInfo(envs=envs)
+    with pytest.raises(EnvProtocolError) as caught:
+        check_family(info, request(task="CartPole-v1", family="dmc"), "host:1")
+    assert caught.value.message == ("the env server at host:1 serves gym, env.backend says dmc")
+    for task, family in (("CartPole-v1", "gym"), ("echo", "dmc"), ("old", "dmc"), ("new", "dmc")):
+        check_family(info, request(task=task, family=family), "host:1")
+
+
+def test_pool_refuses_a_server_of_another_family(
+    make_pool: Callable[..., EnvPool], tmp_path: Path
+) -> None:
+    log = ServerLog(tmp_path / "gym.log")
+    server = start_server(python=None, backend="gym", log=log, timeout_s=LIMIT_S)
+    try:
+        at = {"address": server.address}
+        pool = make_pool(backend="dmc", task="CartPole-v1", server=at)
+        with pytest.raises(EnvProtocolError, match=r"serves gym, env\.backend says dmc"):
+            pool.open()
+        make_pool(backend="gym", task="CartPole-v1", server=at).open()
+    finally:
+        server.stop()
 
 
 def test_grpc_server_of_another_kind_is_no_env_server() -> None:

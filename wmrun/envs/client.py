@@ -23,6 +23,7 @@ from wmrun.envs.opening import (
     STEP_TIMEOUT,
     SessionRequest,
     accepted_spec,
+    check_family,
     open_session,
 )
 from wmrun.envs.reply import read_partial_rows, read_rows
@@ -95,7 +96,8 @@ class EnvSession:
     def open(self) -> EnvSpec:
         """Connect, open the session and return what it offers; nothing stays open if it raises."""
         try:
-            check_server(self._channel, self._address, self._connect_timeout_s, self._access)
+            info = check_server(self._channel, self._address, self._connect_timeout_s, self._access)
+            check_family(info, self._wanted, self._address)
             self._begin(self._open_sharing())
         except BaseException as error:
             self.close()

@@ -21,6 +21,8 @@ from wmrun.errors import EnvError
 PARTIAL_BATCH = "partial_batch"
 STEP_TIMEOUT = "step_timeout"
 SHM = "shm"
+_TEST_FAMILIES = ("echo", "fault")
+"""Of the environments that any server adds with --test-envs."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,26 @@ class SessionRequest:
     reset_timeout_s: float = 60.0
     step_timeout_s: float = 60.0
     lease_s: float = 60.0
+    family: str | None = None
+    """Of a server that was not started here: the env family that `task` is meant to be of."""
     may_share: bool = True
     """Large tensors may come in a file, from a server on a Unix socket."""
+
+
+def check_family(info: messages.ServerInfo, wanted: SessionRequest, address: str) -> None:
+    """Raise `EnvProtocolError` where the server lists the task as one of another family.
+
+    Servers need not list their tasks or name families; the test environments go with any.
+    """
+    if wanted.family is None:
+        return
+    families = {env.family for env in info.envs if env.env_id == wanted.task} - {""}
+    if families and not families & {wanted.family, *_TEST_FAMILIES}:
+        raise EnvProtocolError(
+            f"the env server at {address} serves {', '.join(sorted(families))}, env.backend says "
+            f"{wanted.family}",
+            hint="Set env.backend to what it serves, or env.server.address to another server.",
+        )
 
 
 def open_session(

@@ -39,6 +39,7 @@ def session_request(
         client_id=f"{client_id}/{place.label}",
         options=env_options(config),
         seeds=slot_seeds(seed, role, times_opened, slots.stop)[slots.start :],
+        family=None if server.address is None else config.backend,
         lease_s=_LEASE_S if server.address is None else _DISTANT_LEASE_S,
         open_timeout_s=server.start_timeout_s,
         reset_timeout_s=server.reset_timeout_s,
