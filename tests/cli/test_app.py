@@ -16,7 +16,9 @@ import typer
 from wmrun.cli import app as cli
 from wmrun.cli.app import EXIT_CODES, build_app, main
 from wmrun.cli.commands import COMMANDS, GROUPS, Command
+from wmrun.cli.run import how_far
 from wmrun.errors import ExitCode, WmrunError
+from wmrun.run.tracker import Counters
 
 
 def ends(*arguments: str) -> int:
@@ -168,3 +170,14 @@ def test_commands_that_a_user_may_run_without_torch_import_none_at_module_level(
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not heavy & {name.partition(".")[0] for name in names}, path
+
+
+@pytest.mark.parametrize(
+    ("counters", "line"),
+    [
+        (Counters(0, 0, 0), "stopped before the first env step"),
+        (Counters(2000, 1000, 30), "stopped after 2,000 env steps and 30 updates"),
+    ],
+)
+def test_a_run_that_was_told_to_stop_says_how_far_it_came(counters: Counters, line: str) -> None:
+    assert how_far("KILLED", counters) == line

@@ -79,6 +79,14 @@ def test_null_sets_back_what_a_base_has_set(write: Write) -> None:
     assert load_config(file, ["env.image=null"]).env.image is None
 
 
+def test_an_empty_list_takes_away_the_servers_that_a_base_has_set(write: Write) -> None:
+    write("base.yaml", "env: {num_envs: 2, servers: [{}, {}]}\n")
+    file = write("walk.yaml", "extends: base.yaml\n" + VALID)
+    assert len(load_config(file).env.servers) == 2
+    config = load_config(file, ["env.servers=[]", "env.server.workers=2"])
+    assert (config.env.servers, config.env.server.workers) == ([], 2)
+
+
 def test_null_removes_an_entry_of_a_free_mapping_that_a_base_has_set(write: Write) -> None:
     write(
         "base.yaml",

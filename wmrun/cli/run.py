@@ -13,6 +13,7 @@ from wmrun.config.load import load_config
 
 if TYPE_CHECKING:
     from wmrun.launch.training import Outcome
+    from wmrun.run.tracker import Counters, Status
 
 
 def run_cli(
@@ -44,10 +45,7 @@ def run(file: Path, overrides: Sequence[str] = (), *, runs: Path = Path("runs"))
 def report(outcome: Outcome) -> None:
     """Say how the run ended, where it is, and what can be done with it."""
     console, run = talk(), outcome.run.path
-    console.print(
-        f"\n{outcome.status.lower()} after {outcome.counters.env_steps:,} env steps and "
-        f"{outcome.counters.updates:,} updates"
-    )
+    console.print(f"\n{how_far(outcome.status, outcome.counters)}")
     if outcome.status == "FINISHED":
         console.print(f"evaluate   wmrun eval {run} --episodes 10 --video", soft_wrap=True)
     else:
@@ -55,6 +53,14 @@ def report(outcome: Outcome) -> None:
     if uri := outcome.run.read_record().get("mlflow_uri"):
         console.print(f"MLflow     {_how_to_open(uri)}", soft_wrap=True)
     typer.echo(str(run))
+
+
+def how_far(status: Status, counters: Counters) -> str:
+    """Return how a run ended and where, in a line."""
+    ended = "stopped" if status == "KILLED" else status.lower()
+    if not counters.env_steps:
+        return f"{ended} before the first env step"
+    return f"{ended} after {counters.env_steps:,} env steps and {counters.updates:,} updates"
 
 
 def _how_to_open(uri: str) -> str:

@@ -200,7 +200,7 @@ class EnvConfig(Section):
     server: ServerConfig = ServerConfig()
     """The process that steps the environments."""
     servers: list[ServerShareConfig] = []
-    """Several such processes in the place of `server`; their shares add up to `num_envs`."""
+    """Several such processes in place of `server`; shares add up to `num_envs`; []: none."""
 
     @model_validator(mode="after")
     def _has_servers_that_add_up(self) -> EnvConfig:
