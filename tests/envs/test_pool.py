@@ -271,6 +271,7 @@ def test_server_that_is_stopped_is_replaced_long_before_its_deadline(
     row = driver.step_end()
     assert row.broken == (0,)
     assert row.errors[0].message.startswith("the env server hangs: its process is stopped")
+    assert "The env server is stopped (pid" in row.errors[0].message
     told = [record.message for record in caplog.records if "no answer" in record.message]
     assert len(told) == 1
     assert told[0].startswith("waiting for the env server of train slot 0 (env.server, pid")

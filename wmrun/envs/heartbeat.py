@@ -32,7 +32,10 @@ class Heartbeat:
         """Ask now; None if the server answers none of `tries` heartbeats within 2 s each."""
         for _ in range(tries):
             try:
-                reply: messages.HeartbeatReply = self._call(self._request, timeout=PROBE_TIMEOUT_S)
+                # A connection that is only being made is no silence: it has the 2 s, too.
+                reply: messages.HeartbeatReply = self._call(
+                    self._request, timeout=PROBE_TIMEOUT_S, wait_for_ready=True
+                )
                 return reply
             except grpc.RpcError:
                 continue

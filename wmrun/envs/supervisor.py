@@ -84,7 +84,8 @@ class ServerProcess:
     def report(self) -> str:
         """Say how the process ended or that it runs, with the last lines of its log."""
         code = self._process.poll()
-        state = f"is running (pid {self.pid})" if code is None else describe_exit(code)
+        runs = "is stopped" if code is None and self.is_stopped() else "is running"
+        state = f"{runs} (pid {self.pid})" if code is None else describe_exit(code)
         return f"The env server {state}. {self.log.excerpt()}"
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
