@@ -26,6 +26,8 @@ _COMMON_OPTIONS = (
     "normalize_actions",
     "clip_actions",
 )
+_NO_OPTIONS = ("env_config_json", "env_id")
+"""Fields of the request that a refusal names where no option is at fault."""
 
 
 def session_request(
@@ -72,6 +74,8 @@ def refused(config: EnvConfig, refusal: EnvRequestError, report: str) -> EnvStar
         Reason.BAD_CONFIG: "env" if option in _COMMON_OPTIONS else "env.options",
     }
     place = keys.get(refusal.reason, f"env.task {config.task}")
-    if refusal.reason == Reason.BAD_CONFIG:
+    if refusal.reason == Reason.BAD_CONFIG and refusal.field in _NO_OPTIONS:
+        place = f"env.task {config.task}"
+    elif refusal.reason == Reason.BAD_CONFIG:
         place = f"{place}.{refusal.field}"
     return EnvStartError(f"{place}: {refusal.message}")

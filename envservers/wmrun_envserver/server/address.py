@@ -139,7 +139,7 @@ def _check_directory(address: UnixAddress) -> None:
         mode = stat.S_IMODE(status.st_mode)
         raise AddressError(
             f"{address}: {directory} has mode {mode:04o}, open to other users; "
-            f"expected 0700: chmod 700 {directory}"
+            "expected one of your own with mode 0700 (mkdir -m 700), or leave the address out"
         )
 
 

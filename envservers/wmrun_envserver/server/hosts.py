@@ -16,8 +16,9 @@ from wmrun_envserver.wire.status import Reason
 
 _LOG = logging.getLogger(__name__)
 
-# A simulator may call sys.exit(): that costs its slots an episode, not the session its thread.
-ENV_ERRORS = (Exception, SystemExit)
+# A simulator may call sys.exit(), or raise what a Ctrl-C would: that costs its slots an episode,
+# not the session its thread.
+ENV_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
 
 Until = Literal["all", "any", "now"]
 """How long to wait for restarts: for all of them, for the first row or failure, or not at all."""

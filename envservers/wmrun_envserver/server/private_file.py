@@ -34,7 +34,8 @@ def _require_private(path: Path, status: os.stat_result) -> None:
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
         raise PrivateFileError(
-            f"{path} has mode {mode:04o}, open to other users; expected 0600: chmod 600 {path}"
+            f"{path} has mode {mode:04o}, open to other users; a file that holds a secret, and "
+            "nothing else, has mode 0600 (chmod 600)"
         )
     if status.st_uid not in (os.geteuid(), 0):
         raise PrivateFileError(f"{path} belongs to another user (uid {status.st_uid})")

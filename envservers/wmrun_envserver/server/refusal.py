@@ -50,10 +50,17 @@ def public_text(error: BaseException, *, debug: bool) -> str:
     """Return `error` in words fit for the client: no traceback and no directory, unless `debug`."""
     if debug:
         return "".join(traceback.format_exception(type(error), error, error.__traceback__))[-3000:]
-    words = str(error).encode(errors="replace").decode()
+    words = _said(error).encode(errors="replace").decode()
     message = _ABSOLUTE_PATH.sub(r"\1", words).strip()
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # what an environment raises may be broken, too
+        return ""
 
 
 def _words(error: BaseException) -> str:

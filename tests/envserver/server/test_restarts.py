@@ -34,6 +34,23 @@ def test_an_env_that_raises_is_rebuilt_and_only_its_slot_starts_again(connect, c
     assert session.step().step_in_episode == [1, 3]
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(KeyboardInterrupt(), "KeyboardInterrupt"), (Unspeakable(), "Unspeakable")],
+)
+def test_whatever_an_env_raises_costs_its_own_slot_alone(connect, error, said):
+    session = Stepper(connect(ScriptedBackend(Script(step_error=error), Script())), num_envs=2)
+    session.reset()
+    rows = session.step()
+    assert list(rows.status) == [messages.SLOT_RESTARTED, messages.SLOT_OK]
+    assert [failure.message for failure in rows.errors] == [said]
+
+
 def test_the_client_gets_words_and_the_log_the_traceback(connect, caplog):
     session = Stepper(connect(ScriptedBackend(Script(step_error=BOOM), Script())))
     session.reset()
