@@ -26,6 +26,13 @@ class UnknownEnvError(LookupError):
     """The env id is not one that this server offers; the message names the closest ones."""
 
 
+class EnvContractError(Exception):
+    """An environment returned what its own spaces, or the backend contract, do not allow.
+
+    A mistake to mend, not an accident: the learner stops at it.
+    """
+
+
 class SourceError(ValueError):
     """What `--env ID=SOURCE` names cannot be an environment of this family."""
 

@@ -8,14 +8,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from wmrun_envserver.backends.base import Env, StepResult
+from wmrun_envserver.backends.base import Env, EnvContractError, StepResult
 from wmrun_envserver.backends.gym_spaces import (
     from_gymnasium,
     leaves_of,
     observation_from_gymnasium,
     to_gymnasium,
 )
-from wmrun_envserver.wire import spaces
 
 
 class GymEnv(Env):
@@ -60,7 +59,7 @@ class GymEnv(Env):
             frame = frame[..., None]
         if frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[-1] in (1, 3):
             return np.broadcast_to(frame, (*frame.shape[:2], 3))
-        raise TypeError(
+        raise EnvContractError(
             f"render() of {self._env} returned {frame.dtype} {list(frame.shape)}, "
             "expected uint8 [height, width, 3]"
         )
@@ -71,7 +70,7 @@ class GymEnv(Env):
 
 def _check_same(name: str, served: gymnasium.Space, now: gymnasium.Space) -> None:
     if now is not served and now != served:
-        raise spaces.SpaceError(
+        raise EnvContractError(
             f"the env changed its {name} space at a reset, from {served} to {now}: "
             "the spaces of a session are fixed"
         )

@@ -9,8 +9,9 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from wmrun_envserver.backends.base import EnvContractError
 from wmrun_envserver.server.refusal import public_text
-from wmrun_envserver.server.rows import EnvContractError, RowTable
+from wmrun_envserver.server.rows import RowTable
 from wmrun_envserver.wire import spaces
 from wmrun_envserver.wire.status import Reason
 
@@ -174,6 +175,6 @@ def close_quietly(simulator: Simulator, slot: int) -> None:
 
 def failure_of(slots: Sequence[int], error: BaseException, *, debug: bool) -> Failure:
     """Return `error` as the reason why `slots` lost their simulator."""
-    broke = isinstance(error, EnvContractError)
+    broke = isinstance(error, EnvContractError | spaces.SpaceError)
     reason = Reason.ENV_CONTRACT if broke else Reason.ENV_FAILED
     return Failure(tuple(slots), reason, public_text(error, debug=debug))

@@ -8,17 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from wmrun_envserver.backends.base import Batch, StepResult
+from wmrun_envserver.backends.base import Batch, EnvContractError, StepResult
 from wmrun_envserver.wire import messages, spaces, tensors
 
 _ROW_OVERHEAD_BYTES = 32
 _TEXT_BYTES = 256
 Encode = Callable[[np.ndarray], messages.Tensor]
 _INFO_TYPES = (bool, int, float, str, np.bool_, np.integer, np.floating)
-
-
-class EnvContractError(Exception):
-    """An environment returned what its own spaces, or the backend contract, do not allow."""
 
 
 def batch_bytes(leaves: tuple[spaces.Leaf, ...], num_rows: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from wmrun_envserver.backends.base import Batch, NeedsPartialBatch, VectorEnv
+from wmrun_envserver.backends.base import Batch, EnvContractError, NeedsPartialBatch, VectorEnv
 from wmrun_envserver.server.hosts import (
     ENV_ERRORS,
     Failure,
@@ -20,7 +20,7 @@ from wmrun_envserver.server.hosts import (
     close_quietly,
     failure_of,
 )
-from wmrun_envserver.server.rows import EnvContractError, RowTable
+from wmrun_envserver.server.rows import RowTable
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wmrun_envserver.backends.base import Batch
+from wmrun_envserver.backends.base import Batch, EnvContractError
 from wmrun_envserver.server.framing import ChannelClosed, Frame, Kind
 from wmrun_envserver.server.hosts import Failure, Host, Move, Restart, Spec, Until
 from wmrun_envserver.server.refusal import Refused
-from wmrun_envserver.server.rows import EnvContractError, RowTable
+from wmrun_envserver.server.rows import RowTable
 from wmrun_envserver.server.worker_jobs import (
     Job,
     TimeLimits,

@@ -19,13 +19,13 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import NoReturn
 
-from wmrun_envserver.backends.base import NeedsPartialBatch
+from wmrun_envserver.backends.base import EnvContractError, NeedsPartialBatch
 from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.framing import Channel, ChannelClosed, Frame, Kind
 from wmrun_envserver.server.hosts import ENV_ERRORS, Move, Spec
 from wmrun_envserver.server.output import log_to_stderr
 from wmrun_envserver.server.refusal import public_text, refusal_of
-from wmrun_envserver.server.rows import EnvContractError, RowTable
+from wmrun_envserver.server.rows import RowTable
 from wmrun_envserver.server.simulators import LocalHost, Plan, local_host
 from wmrun_envserver.wire import messages, spaces, tensors
 from wmrun_envserver.wire.status import Reason

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wmrun_envserver.backends.base import ConfigError
+from wmrun_envserver.backends.base import ConfigError, EnvContractError
 from wmrun_envserver.wire import messages, spaces, tensors
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -257,7 +257,7 @@ def test_a_space_that_changes_at_a_reset_is_an_error_naming_both() -> None:
     env.reset(0)
     simulator.action_space = GYM.Discrete(3)
     expected = r"changed its action space at a reset, from Discrete\(2\) to Discrete\(3\)"
-    with pytest.raises(spaces.SpaceError, match=expected):
+    with pytest.raises(EnvContractError, match=expected):
         env.reset(0)
 
 

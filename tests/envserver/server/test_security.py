@@ -96,7 +96,7 @@ def test_half_a_setup_is_refused(files, given, words):
 def test_a_key_open_to_others_is_refused_with_the_remedy(tmp_path):
     files = issue(tmp_path / "server")
     files.key.chmod(0o640)
-    with pytest.raises(SecurityError, match="--tls-key: .*mode 0640.*chmod 600"):
+    with pytest.raises(SecurityError, match=r"--tls-key: .*mode 0640.*chmod 600"):
         Security.load(tls_cert=files.cert, tls_key=files.key)
 
 
