@@ -1,7 +1,8 @@
-"""Fixtures for tests that need other packages to be installed."""
+"""Fixtures for tests that need other packages to be installed; signals as a terminal has them."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 
 from tests.plugins import TOY, TOY_ENTRY_POINTS, write_plugin
+
+# A shell ignores it for what it starts in the background, and so would every process of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
