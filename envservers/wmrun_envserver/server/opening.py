@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from wmrun_envserver.backends.base import EnvTraits, VectorBackend
 from wmrun_envserver.server import capabilities
 from wmrun_envserver.server.catalogue import Catalogue
-from wmrun_envserver.server.hosts import Host, Spec
+from wmrun_envserver.server.hosts import ENV_ERRORS, Host, Spec
 from wmrun_envserver.server.leases import Clock, Lease
 from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.server.refusal import Refused, refusal_of
@@ -298,7 +298,7 @@ class Opener:
             return work()
         except (Refused, Abandoned):
             raise
-        except (Exception, SystemExit) as error:
+        except ENV_ERRORS as error:
             refused = refusal_of(error, debug=self._debug)
             if refused.reason == Reason.ENV_FAILED:
                 _LOG.exception("an environment could not be built")
