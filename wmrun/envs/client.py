@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,13 +14,14 @@ from wmrun_envserver.wire import messages, tensors
 
 from wmrun.envs.access import OPEN_ACCESS, Access
 from wmrun.envs.call_watch import CallWatch
-from wmrun.envs.channel import check_server, open_channel, unary
+from wmrun.envs.channel import MAX_MESSAGE_BYTES, check_server, open_channel, unary
 from wmrun.envs.errors import EnvProtocolError, EnvServerLost
-from wmrun.envs.exchange import DEADLINE_MARGIN_S, Exchange, Mutation, Patience
+from wmrun.envs.exchange import DEADLINE_MARGIN_S, Exchange, Mutation, Patience, Sent
 from wmrun.envs.heartbeat import Heartbeat
 from wmrun.envs.opening import (
     PARTIAL_BATCH,
     SHM,
+    STEP_SOCKET,
     STEP_TIMEOUT,
     SessionRequest,
     accepted_spec,
@@ -30,10 +32,13 @@ from wmrun.envs.reply import read_partial_rows, read_rows
 from wmrun.envs.rows import Rows
 from wmrun.envs.shared_memory import SharedMemory
 from wmrun.envs.spec import EnvSpec
+from wmrun.envs.step_socket import StepSocket
 
 __all__ = ["EnvSession", "SessionRequest"]
 
 _CLOSED = "the session was closed"
+
+_LOG = logging.getLogger(__name__)
 
 
 class EnvSession:
@@ -77,10 +82,11 @@ class EnvSession:
         self._exchange: Exchange | None = None
         self._watch: CallWatch | None = None
         self._memory: SharedMemory | None = None
+        self._step_socket: StepSocket | None = None
         self._is_cancelled = False
         self._unanswered: frozenset[int] = frozenset()
         self._ended: frozenset[int] = frozenset()
-        self._begun: tuple[messages.StepRequest, grpc.Future | None, float] | None = None
+        self._begun: tuple[messages.StepRequest, Sent | None, float] | None = None
 
     def __enter__(self) -> EnvSession:
         self.open()
@@ -98,7 +104,9 @@ class EnvSession:
         try:
             info = check_server(self._channel, self._address, self._connect_timeout_s, self._access)
             check_family(info, self._wanted, self._address)
-            self._begin(self._open_sharing())
+            reply = self._open_sharing()
+            self._begin(reply)
+            self._connect_step_socket(reply)
         except BaseException as error:
             self.close()
             if self._is_cancelled and isinstance(error, ValueError):  # of a channel that is closed
@@ -135,6 +143,9 @@ class EnvSession:
         some: any whose last row was not answered. It returns the rows that are there, of these
         slots or of others that were answered before.
         """
+        if self._step_socket is not None:
+            self.step_begin(actions, slots)
+            return self.step_end()
         request = self._step_request(actions, slots)
         reply = self._send(self._step, request, self._step_limit_s)
         return self._stepped(request, reply)
@@ -143,13 +154,7 @@ class EnvSession:
         """Send the actions of a step and return at once; the next call must be `step_end`."""
         request = self._step_request(actions, slots)
         deadline_s = self._step_limit_s + DEADLINE_MARGIN_S
-        try:
-            sent = self._step.future(request, timeout=deadline_s)
-        except ValueError:  # the channel is closed; `step_end` says why
-            if self._opened.cancelled is None:
-                raise
-            sent = None
-        self._begun = request, sent, time.monotonic()
+        self._begun = request, self._sent(request, deadline_s), time.monotonic()
 
     def answered(self, within_s: float) -> bool:
         """Wait up to `within_s` for the reply to the step begun, and say whether it came."""
@@ -180,6 +185,8 @@ class EnvSession:
         if self._heartbeat is not None:
             self._heartbeat.stop()
         self._channel.close()
+        if self._step_socket is not None:
+            self._step_socket.close()
         if self._memory is not None:
             self._memory.close()
 
@@ -192,13 +199,27 @@ class EnvSession:
         if self._exchange is not None and self._exchange.cancelled is None:
             self._exchange.cancelled = reason
         self._channel.close()
+        if self._step_socket is not None:
+            self._step_socket.hang_up()
+
+    def _sent(self, request: messages.StepRequest, deadline_s: float) -> Sent | None:
+        """Send a step for the first time; None where the connections are closed."""
+        if self._step_socket is not None and self._step_socket.is_usable:
+            self._step_socket.send(request, deadline_s)
+            return self._step_socket
+        try:
+            return self._step.future(request, timeout=deadline_s)
+        except ValueError:  # the channel is closed; `step_end` says why
+            if self._opened.cancelled is None:
+                raise
+            return None
 
     def _send(
         self,
         method: grpc.UnaryUnaryMultiCallable,
         request: Mutation,
         limit_s: float,
-        sent: grpc.Future | None = None,
+        sent: Sent | None = None,
         sent_at: float | None = None,
     ) -> messages.StepReply:
         assert self._watch is not None, "EnvSession.open was not called"
@@ -221,6 +242,15 @@ class EnvSession:
                 unary(self._channel, "CloseSession")(closing, timeout=DEADLINE_MARGIN_S)
             raise
         return reply
+
+    def _connect_step_socket(self, reply: messages.OpenSessionReply) -> None:
+        """Step over a socket of its own where the server offers one that is there for us, too."""
+        if STEP_SOCKET not in reply.capabilities:
+            return
+        try:
+            self._step_socket = StepSocket(self._address, reply.step_socket, MAX_MESSAGE_BYTES)
+        except OSError as error:  # another container, the end of a tunnel
+            _LOG.debug("no step socket at %s: %s", self._address, error)
 
     def _reader(self, seq: int) -> tensors.ReadShared | None:
         return None if self._memory is None else self._memory.reader(seq)

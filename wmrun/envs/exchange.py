@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import grpc
 from wmrun_envserver.wire import messages
@@ -19,6 +20,16 @@ _RETRY_PAUSE_S = 0.1
 _MAX_RESENDS = 2
 
 Mutation = messages.ResetRequest | messages.StepRequest
+
+
+class Sent(Protocol):
+    """A call on its way: the future of one of gRPC, or a step over a step socket."""
+
+    def result(self) -> messages.StepReply:
+        """Wait for the reply; raises `grpc.RpcError`."""
+
+    def exception(self, timeout: float) -> grpc.RpcError | None:
+        """Wait for the outcome, raising `grpc.FutureTimeoutError` after `timeout` seconds."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Exchange:
         method: grpc.UnaryUnaryMultiCallable,
         request: Mutation,
         limit_s: float,
-        sent: grpc.Future | None = None,
+        sent: Sent | None = None,
     ) -> messages.StepReply:
         """Return the reply to `request`, which the environments may take `limit_s` for.
 
@@ -79,7 +90,7 @@ class Exchange:
         method: grpc.UnaryUnaryMultiCallable,
         request: Mutation,
         limit_s: float,
-        sent: grpc.Future | None,
+        sent: Sent | None,
     ) -> messages.StepReply:
         began = time.monotonic()
         outage_began: float | None = None

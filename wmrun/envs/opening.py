@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -21,6 +22,7 @@ from wmrun.errors import EnvError
 PARTIAL_BATCH = "partial_batch"
 STEP_TIMEOUT = "step_timeout"
 SHM = "shm"
+STEP_SOCKET = "step_socket"
 _TEST_FAMILIES = ("echo", "fault")
 """Of the environments that any server adds with --test-envs."""
 
@@ -125,13 +127,20 @@ def _open(channel: grpc.Channel, wanted: SessionRequest, address: str) -> messag
             f"the env server at {address} names the file {reply.shm_path!r} for its observations, "
             "which it was not asked for"
         )
+    if Path(reply.step_socket).name != reply.step_socket:
+        raise EnvProtocolError(
+            f"the env server at {address} names the step socket {reply.step_socket!r}; expected "
+            "the name of a socket beside its own"
+        )
     return reply
 
 
 def _wanted_capabilities(wanted: SessionRequest, address: str) -> list[str]:
     names = [PARTIAL_BATCH, STEP_TIMEOUT]
-    if wanted.may_share and address.startswith("unix:"):
-        names.append(SHM)
+    if address.startswith("unix:"):
+        names.append(STEP_SOCKET)
+        if wanted.may_share:
+            names.append(SHM)
     return names
 
 

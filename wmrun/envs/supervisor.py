@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import psutil
+from wmrun_envserver.wire.step_socket import STEP_SOCKET_SUFFIX
 
 from wmrun.config.schema import RestartsConfig
 from wmrun.envs.errors import EnvStartError
@@ -301,8 +302,9 @@ def _kill_session(leader: int) -> None:
 def _shut_down(process: subprocess.Popen[bytes], parent_fd: int, address: str) -> None:
     _terminate(process, STOP_GRACE_S)
     os.close(parent_fd)
-    # A server removes its socket and directory itself, unless it was killed.
+    # A server removes its sockets and directory itself, unless it was killed.
     socket = Path(address.removeprefix("unix:"))
-    socket.unlink(missing_ok=True)
+    for name in (socket, socket.with_name(socket.name + STEP_SOCKET_SUFFIX)):
+        name.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         socket.parent.rmdir()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _EXPECTED = "expected unix:/DIRECTORY/NAME.sock, or IP:PORT such as 127.0.0.1:0 (0: any free port)"
-_MAX_UNIX_PATH_BYTES = 107
+MAX_UNIX_PATH_BYTES = 107
 
 
 class AddressError(ValueError):
@@ -102,10 +102,10 @@ def _parse_unix(text: str, rest: str) -> UnixAddress:
     if not path.startswith("/") or path.endswith("/"):
         raise AddressError(f"{text!r}: a Unix socket needs an absolute path; {_EXPECTED}")
     size = len(os.fsencode(path))
-    if size > _MAX_UNIX_PATH_BYTES:
+    if size > MAX_UNIX_PATH_BYTES:
         raise AddressError(
             f"{text!r}: the path has {size} bytes, a Unix socket's may have "
-            f"{_MAX_UNIX_PATH_BYTES}; use a shorter directory"
+            f"{MAX_UNIX_PATH_BYTES}; use a shorter directory"
         )
     return UnixAddress(Path(path))
 

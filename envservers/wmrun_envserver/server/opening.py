@@ -74,14 +74,17 @@ class Opener:
         *,
         workers: int | None,
         instance_id: str,
+        step_socket: str,
         clock: Clock,
         debug: bool,
     ) -> None:
+        """`step_socket` is the name of the server's, if it has one."""
         self._catalogue = catalogue
         self._sessions = sessions
         self._limits = limits
         self._workers = workers
         self._instance_id = instance_id
+        self._step_socket = step_socket
         self._clock = clock
         self._debug = debug
         # Simulators are seldom built to be built in two threads at once.
@@ -135,6 +138,7 @@ class Opener:
             request.want_capabilities,
             can_render=bool(traits.render_modes),
             in_workers=num_workers > 0,
+            has_step_socket=is_local and bool(self._step_socket),
         )
         plan = Plan(
             env_id=request.env_id,
@@ -175,7 +179,7 @@ class Opener:
             lease,
             self._limits.max_message_bytes,
             renders=bool(request.render_mode),
-            streams=capabilities.STREAM in opening.capabilities,
+            capabilities=opening.capabilities,
             any_thread=opening.any_thread,
         )
 
@@ -291,6 +295,9 @@ class Opener:
             renderer=session.slots.renderer or self._catalogue.renderer,
             shm_path="" if memory is None else str(memory.path),
             shm_bytes=0 if memory is None else memory.num_bytes,
+            step_socket=(
+                self._step_socket if capabilities.STEP_SOCKET in opening.capabilities else ""
+            ),
         )
 
     def _guarded(self, work: Callable[[], T]) -> T:

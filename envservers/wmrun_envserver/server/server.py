@@ -26,6 +26,7 @@ from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.server.security import OPEN, Security
 from wmrun_envserver.server.service import EnvService
 from wmrun_envserver.server.sessions import Sessions
+from wmrun_envserver.server.step_socket import StepSocket, step_socket_path
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,12 +60,14 @@ class EnvServer:
         security.check(address)
         self.instance_id = secrets.token_hex(16)
         self.sessions = Sessions(limits)
+        step_path = step_socket_path(address) if security.tls is None else None
         self._service = EnvService(
             catalogue,
             self.sessions,
             limits,
             workers=workers,
             instance_id=self.instance_id,
+            step_socket="" if step_path is None else step_path.name,
             clock=clock,
             debug=debug,
         )
@@ -74,6 +77,14 @@ class EnvServer:
             (self._service.handlers(), health_handlers(lambda: not self._service.is_draining))
         )
         self.address = _bind(self._grpc, address, security)
+        self._step_socket = None
+        if step_path is not None:
+            self._step_socket = StepSocket(
+                step_path,
+                self._service.answer_step,
+                max_connections=limits.max_sessions,
+                max_message_bytes=limits.max_message_bytes,
+            )
         warning = security.check(self.address)
         if warning is not None:
             _LOG.warning("%s", warning)
@@ -81,6 +92,8 @@ class EnvServer:
     def start(self) -> None:
         """Begin to answer."""
         self._grpc.start()
+        if self._step_socket is not None:
+            self._step_socket.start()
         self._sweeper.start()
 
     def drain(self, grace_s: float) -> bool:
@@ -94,6 +107,8 @@ class EnvServer:
             task.wait_until(deadline - time.monotonic()) for task in self.sessions.running()
         ]
         self._service.end_streams()
+        if self._step_socket is not None:
+            self._step_socket.end()
         stopped = self._grpc.stop(max(0.0, deadline - time.monotonic()))
         closings = self.sessions.close_all()
         closed = [task.wait_until(deadline - time.monotonic()) for task in closings]

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 
@@ -52,9 +52,11 @@ class EnvService:
         *,
         workers: int | None = 0,
         instance_id: str,
+        step_socket: str = "",
         clock: Clock,
         debug: bool,
     ) -> None:
+        """`step_socket` is the name of the one that the server has, if any."""
         self.is_draining = False
         self._envs = catalogue.listing()
         self._sessions = sessions
@@ -67,13 +69,15 @@ class EnvService:
             limits,
             workers=workers,
             instance_id=instance_id,
+            step_socket=step_socket,
             clock=clock,
             debug=debug,
         )
         self._waiting = threading.BoundedSemaphore(limits.max_waiting_calls)
         self._streams = Streams(limits.max_sessions)
         self._capabilities = capabilities.offered(
-            may_use_workers=catalogue.recipe is not None and workers != 0
+            may_use_workers=catalogue.recipe is not None and workers != 0,
+            has_step_socket=bool(step_socket),
         )
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -95,6 +99,18 @@ class EnvService:
         }
         methods["StepStream"] = grpc.stream_stream_rpc_method_handler(self._step_stream)
         return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def answer_step(self, data: bytes, wanted: Callable[[], bool]) -> bytes | messages.ErrorDetail:
+        """Return the bytes of the reply to a Step that came over the step socket, or a refusal.
+
+        Raises `Abandoned` once `wanted()` is false.
+        """
+
+        def step(request: messages.StepRequest) -> bytes:
+            session = self._session_with(capabilities.STEP_SOCKET, request)
+            return self._stepped(session, request, wanted)
+
+        return self._attempt(METHODS["Step"], data, step)
 
     def end_streams(self) -> None:
         """End every open stream after the call that it is in, if any."""
@@ -136,14 +152,11 @@ class EnvService:
     def _reset(self, request: messages.ResetRequest, context: grpc.ServicerContext) -> bytes:
         session = self._sessions.find(request.session_id)
         return self._mutate(
-            session, request.seq, lambda rows: session.slots.reset(request, rows), context
+            session, request.seq, lambda rows: session.slots.reset(request, rows), context.is_active
         )
 
     def _step(self, request: messages.StepRequest, context: grpc.ServicerContext) -> bytes:
-        session = self._sessions.find(request.session_id)
-        return self._mutate(
-            session, request.seq, lambda rows: session.slots.step(request, rows), context
-        )
+        return self._stepped(self._sessions.find(request.session_id), request, context.is_active)
 
     def _step_stream(
         self, requests: Iterator[bytes], context: grpc.ServicerContext
@@ -154,19 +167,11 @@ class EnvService:
                 while (data := self._streams.next_request(requests, context.cancel)) is not None:
                     yield step(data, context)
         except Refused as refused:
-            self._refuse(refused, None, context)
+            abort(context, self._detail(refused, None))
 
     def _streamed_step(self, request: messages.StepRequest, context: grpc.ServicerContext) -> bytes:
-        session = self._sessions.find(request.session_id)
-        if not session.streams:
-            raise Refused(
-                Reason.UNSUPPORTED,
-                'the session was opened without the capability "stream": use Step',
-                field="want_capabilities",
-            )
-        return self._mutate(
-            session, request.seq, lambda rows: session.slots.step(request, rows), context
-        )
+        session = self._session_with(capabilities.STREAM, request)
+        return self._stepped(session, request, context.is_active)
 
     def _render(self, request: messages.RenderRequest, context: grpc.ServicerContext) -> bytes:
         session = self._sessions.find(request.session_id)
@@ -197,12 +202,27 @@ class EnvService:
             closing.wait(context.is_active)
         return messages.CloseSessionReply().SerializeToString()
 
-    def _mutate(
-        self, session: Session, seq: int, mutation: Mutation, context: grpc.ServicerContext
+    def _session_with(self, capability: str, request: messages.StepRequest) -> Session:
+        session = self._sessions.find(request.session_id)
+        if capability not in session.capabilities:
+            raise Refused(
+                Reason.UNSUPPORTED,
+                f'the session was opened without the capability "{capability}": use Step',
+                field="want_capabilities",
+            )
+        return session
+
+    def _stepped(
+        self, session: Session, request: messages.StepRequest, wanted: Callable[[], bool]
     ) -> bytes:
-        outcome = session.run(
-            seq, mutation, wanted=context.is_active, admit_new=not self.is_draining
+        return self._mutate(
+            session, request.seq, lambda rows: session.slots.step(request, rows), wanted
         )
+
+    def _mutate(
+        self, session: Session, seq: int, mutation: Mutation, wanted: Callable[[], bool]
+    ) -> bytes:
+        outcome = session.run(seq, mutation, wanted=wanted, admit_new=not self.is_draining)
         # Concatenated messages merge: the stored rows are neither copied nor serialized again.
         rest = messages.StepReply(
             lease_remaining_ms=session.lease.remaining_ms, replayed=outcome.replayed
@@ -228,25 +248,40 @@ class EnvService:
         self, method: Method, handler: Handler
     ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
         def handle(data: bytes, context: grpc.ServicerContext) -> bytes:
-            request = None
             try:
-                request = _parse(method, data)
-                return handler(request, context)
-            except Refused as error:
-                refused = error
+                answer = self._attempt(method, data, lambda request: handler(request, context))
             except Abandoned:
                 context.abort(grpc.StatusCode.CANCELLED, "the client left")
-            except BaseException as error:
-                _LOG.exception("%s failed", method.name)
-                text = public_text(error, debug=self._debug)
-                refused = Refused(Reason.INTERNAL, f"a bug in the server: {text}; see its log")
-            return self._refuse(refused, request, context)
+            if not isinstance(answer, bytes):
+                abort(context, answer)
+            return answer
 
         return handle
 
-    def _refuse(self, refused: Refused, request: Any, context: grpc.ServicerContext) -> NoReturn:
+    def _attempt(
+        self, method: Method, data: bytes, work: Callable[[Any], bytes]
+    ) -> bytes | messages.ErrorDetail:
+        """Return what `work` makes of the request in `data`, or why there is nothing.
+
+        Raises `Abandoned` when nobody waits for it.
+        """
+        request = None
+        try:
+            request = _parse(method, data)
+            return work(request)
+        except Refused as error:
+            refused = error
+        except Abandoned:
+            raise
+        except BaseException as error:
+            _LOG.exception("%s failed", method.name)
+            text = public_text(error, debug=self._debug)
+            refused = Refused(Reason.INTERNAL, f"a bug in the server: {text}; see its log")
+        return self._detail(refused, request)
+
+    def _detail(self, refused: Refused, request: Any) -> messages.ErrorDetail:
         _LOG.debug("refused: %s: %s", refused.reason, refused.message)
-        detail = error_detail(
+        return error_detail(
             refused.reason,
             refused.message,
             field=refused.field,
@@ -255,7 +290,6 @@ class EnvService:
             seq=getattr(request, "seq", 0),
             instance_id=self._instance_id,
         )
-        abort(context, detail)
 
 
 def _parse(method: Method, data: bytes) -> Any:

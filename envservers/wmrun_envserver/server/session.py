@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ class Session:
         max_message_bytes: int,
         *,
         renders: bool = False,
-        streams: bool = False,
+        capabilities: Collection[str] = (),
         any_thread: bool = False,
     ) -> None:
         """With `any_thread`, calls run in the thread that brings them where `worker` is idle."""
@@ -63,8 +63,8 @@ class Session:
         self.lease = lease
         self.renders = renders
         """Whether it was opened with a render mode."""
-        self.streams = streams
-        """Whether it has the capability "stream"."""
+        self.capabilities = capabilities
+        """What OpenSession granted."""
         self._worker = worker
         self._any_thread = any_thread
         self._max_message_bytes = max_message_bytes

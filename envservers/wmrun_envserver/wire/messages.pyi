@@ -282,7 +282,7 @@ class OpenSessionRequest(_message.Message):
     def __init__(self, protocol_minor: _Optional[int] = ..., client_name: _Optional[str] = ..., client_id: _Optional[str] = ..., supersede: _Optional[bool] = ..., env_id: _Optional[str] = ..., env_config_json: _Optional[str] = ..., num_envs: _Optional[int] = ..., autoreset: _Optional[_Union[Autoreset, str]] = ..., lease_ms: _Optional[int] = ..., step_timeout_ms: _Optional[int] = ..., reset_timeout_ms: _Optional[int] = ..., want_capabilities: _Optional[_Iterable[str]] = ..., seeds: _Optional[_Iterable[int]] = ..., render_mode: _Optional[str] = ...) -> None: ...
 
 class OpenSessionReply(_message.Message):
-    __slots__ = ("session_id", "instance_id", "protocol_minor", "capabilities", "observation_space", "action_space", "spec_hash", "num_envs", "autoreset", "lease_ms", "seed_scope", "reward_low", "reward_high", "max_episode_steps", "deterministic", "max_message_bytes", "renderer", "shm_path", "shm_bytes")
+    __slots__ = ("session_id", "instance_id", "protocol_minor", "capabilities", "observation_space", "action_space", "spec_hash", "num_envs", "autoreset", "lease_ms", "seed_scope", "reward_low", "reward_high", "max_episode_steps", "deterministic", "max_message_bytes", "renderer", "shm_path", "shm_bytes", "step_socket")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_MINOR_FIELD_NUMBER: _ClassVar[int]
@@ -302,6 +302,7 @@ class OpenSessionReply(_message.Message):
     RENDERER_FIELD_NUMBER: _ClassVar[int]
     SHM_PATH_FIELD_NUMBER: _ClassVar[int]
     SHM_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STEP_SOCKET_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     instance_id: str
     protocol_minor: int
@@ -321,7 +322,8 @@ class OpenSessionReply(_message.Message):
     renderer: str
     shm_path: str
     shm_bytes: int
-    def __init__(self, session_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., protocol_minor: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., observation_space: _Optional[_Union[Space, _Mapping]] = ..., action_space: _Optional[_Union[Space, _Mapping]] = ..., spec_hash: _Optional[str] = ..., num_envs: _Optional[int] = ..., autoreset: _Optional[_Union[Autoreset, str]] = ..., lease_ms: _Optional[int] = ..., seed_scope: _Optional[_Union[SeedScope, str]] = ..., reward_low: _Optional[float] = ..., reward_high: _Optional[float] = ..., max_episode_steps: _Optional[int] = ..., deterministic: _Optional[bool] = ..., max_message_bytes: _Optional[int] = ..., renderer: _Optional[str] = ..., shm_path: _Optional[str] = ..., shm_bytes: _Optional[int] = ...) -> None: ...
+    step_socket: str
+    def __init__(self, session_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., protocol_minor: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., observation_space: _Optional[_Union[Space, _Mapping]] = ..., action_space: _Optional[_Union[Space, _Mapping]] = ..., spec_hash: _Optional[str] = ..., num_envs: _Optional[int] = ..., autoreset: _Optional[_Union[Autoreset, str]] = ..., lease_ms: _Optional[int] = ..., seed_scope: _Optional[_Union[SeedScope, str]] = ..., reward_low: _Optional[float] = ..., reward_high: _Optional[float] = ..., max_episode_steps: _Optional[int] = ..., deterministic: _Optional[bool] = ..., max_message_bytes: _Optional[int] = ..., renderer: _Optional[str] = ..., shm_path: _Optional[str] = ..., shm_bytes: _Optional[int] = ..., step_socket: _Optional[str] = ...) -> None: ...
 
 class SlotError(_message.Message):
     __slots__ = ("slot", "reason", "message")

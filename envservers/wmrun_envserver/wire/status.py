@@ -113,7 +113,7 @@ def error_detail(
 
 def attach(context: grpc.ServicerContext, detail: messages.ErrorDetail) -> None:
     """Put `detail`, its message cut to fit `MAX_DETAIL_BYTES`, into the trailing metadata."""
-    context.set_trailing_metadata(((ERROR_METADATA_KEY, _fitted(detail).SerializeToString()),))
+    context.set_trailing_metadata(((ERROR_METADATA_KEY, fitted(detail).SerializeToString()),))
 
 
 def abort(context: grpc.ServicerContext, detail: messages.ErrorDetail) -> NoReturn:
@@ -124,16 +124,8 @@ def abort(context: grpc.ServicerContext, detail: messages.ErrorDetail) -> NoRetu
     raise AssertionError("context.abort returned")
 
 
-def detail_of(error: grpc.RpcError) -> messages.ErrorDetail | None:
-    """Return the detail that the server attached to `error`, None where there is none to read."""
-    metadata = getattr(error, "trailing_metadata", lambda: None)()
-    for key, value in metadata or ():
-        if key == ERROR_METADATA_KEY:
-            return _parsed(value)
-    return None
-
-
-def _fitted(detail: messages.ErrorDetail) -> messages.ErrorDetail:
+def fitted(detail: messages.ErrorDetail) -> messages.ErrorDetail:
+    """Return `detail`, its message cut where it would exceed `MAX_DETAIL_BYTES`."""
     if detail.ByteSize() <= MAX_DETAIL_BYTES:
         return detail
     fitted = messages.ErrorDetail()
@@ -148,6 +140,15 @@ def _fitted(detail: messages.ErrorDetail) -> messages.ErrorDetail:
             text[: len(text) - excess - len("…".encode())].decode(errors="ignore") + "…"
         )
     return fitted
+
+
+def detail_of(error: grpc.RpcError) -> messages.ErrorDetail | None:
+    """Return the detail that the server attached to `error`, None where there is none to read."""
+    metadata = getattr(error, "trailing_metadata", lambda: None)()
+    for key, value in metadata or ():
+        if key == ERROR_METADATA_KEY:
+            return _parsed(value)
+    return None
 
 
 def _parsed(value: bytes) -> messages.ErrorDetail | None:

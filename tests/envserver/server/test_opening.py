@@ -50,7 +50,8 @@ def test_the_session_speaks_the_lower_minor(connect, theirs, granted):
 
 def test_what_is_wanted_and_available_is_granted(connect):
     client = connect()
-    offered = {"partial_batch", "render", "stream"} | ({"shm"} if is_available() else set())
+    offered = {"partial_batch", "render", "stream", "step_socket"}
+    offered |= {"shm"} if is_available() else set()
     assert set(client.call("GetServerInfo").capabilities) == offered
     wanted = ["stream", "shm", "step_timeout", "telepathy", "partial_batch"]
     assert client.open(want_capabilities=wanted).capabilities == ["partial_batch", "stream"]
