@@ -63,6 +63,11 @@ class BoxScale:
         return np.asarray(value, self._dtype)
 
 
+def has_float_box(space: spaces.Space) -> bool:
+    """Return whether there is a leaf for `BoxActions` to change."""
+    return any(_is_float_box(leaf.space) for leaf in spaces.leaves(space))
+
+
 def normalized(space: spaces.Space) -> spaces.Space:
     """Return what `normalize` offers in place of `space`."""
     if isinstance(space, spaces.Dict):

@@ -15,6 +15,7 @@ from wmrun_envserver.backends.gym_spaces import (
     observation_from_gymnasium,
     to_gymnasium,
 )
+from wmrun_envserver.wire import spaces
 
 
 class GymEnv(Env):
@@ -29,6 +30,7 @@ class GymEnv(Env):
         self._taken = env.action_space
         self.observation_space = observation_from_gymnasium(self._observed)
         self.action_space = from_gymnasium(self._taken)
+        self._dtypes = [leaf.space.dtype for leaf in spaces.leaves(self.observation_space)]
         self._env = env
 
     def reset(self, seed: int | None) -> StepResult:
@@ -43,7 +45,7 @@ class GymEnv(Env):
         return StepResult(
             self._leaves(obs),
             # Rewards of one element in an array are common; float() refuses them.
-            np.asarray(reward, np.float64).item(),
+            reward if isinstance(reward, float) else np.asarray(reward, np.float64).item(),
             bool(terminated),
             bool(truncated),
             _scalars(info),
@@ -65,7 +67,7 @@ class GymEnv(Env):
         )
 
     def _leaves(self, obs: Any) -> list[np.ndarray]:
-        return leaves_of(self._observed, self.observation_space, obs)
+        return leaves_of(self._observed, self._dtypes, obs)
 
 
 def _check_same(name: str, served: gymnasium.Space, now: gymnasium.Space) -> None:

@@ -51,8 +51,10 @@ def to_gymnasium(space: gym_spaces.Space, arrays: Sequence[np.ndarray]) -> Any:
     return _build(space, iter(arrays))
 
 
-def leaves_of(space: gym_spaces.Space, wire: spaces.Space, value: Any) -> list[np.ndarray]:
-    """Return the leaves of what an env observed, as arrays of the dtypes of `wire`.
+def leaves_of(
+    space: gym_spaces.Space, dtypes: Sequence[np.dtype], value: Any
+) -> list[np.ndarray]:
+    """Return the leaves of what an env observed, as arrays of `dtypes`.
 
     Many envs are careless about dtypes, so numbers are converted where no more than precision is
     lost: to floats from any number, to integers and bools from those with the same values. Anything
@@ -62,8 +64,7 @@ def leaves_of(space: gym_spaces.Space, wire: spaces.Space, value: Any) -> list[n
     found: list[Any] = []
     _collect(space, value, "", found)
     return [
-        _converted(np.asarray(part), leaf.space.dtype)
-        for part, leaf in zip(found, spaces.leaves(wire), strict=True)
+        _converted(np.asarray(part), dtype) for part, dtype in zip(found, dtypes, strict=True)
     ]
 
 
