@@ -73,16 +73,19 @@ class DmcBackend(Backend):
         if options.common.image is not None:
             self._use_renderer(options)
         domain, _ = tasks[env_id]
+        any_thread = options.common.image is None and env_id != _ALWAYS_DRAWS
         if domain == _ENDLESS_DOMAIN:
             return EnvTraits(
                 max_episode_steps=options.common.episode_steps(None),
                 render_modes=_RENDER_MODES,
+                any_thread=any_thread,
             )
         return EnvTraits(
             max_episode_steps=options.common.episode_steps(_EPISODE_FRAMES),
             reward_low=0.0,
             reward_high=float(options.common.action_repeat),
             render_modes=_RENDER_MODES,
+            any_thread=any_thread,
         )
 
     def make(self, env_id: str, config: Mapping[str, Any], *, render: bool = False) -> Env:

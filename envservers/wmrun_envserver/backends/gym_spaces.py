@@ -51,9 +51,7 @@ def to_gymnasium(space: gym_spaces.Space, arrays: Sequence[np.ndarray]) -> Any:
     return _build(space, iter(arrays))
 
 
-def leaves_of(
-    space: gym_spaces.Space, dtypes: Sequence[np.dtype], value: Any
-) -> list[np.ndarray]:
+def leaves_of(space: gym_spaces.Space, dtypes: Sequence[np.dtype], value: Any) -> list[np.ndarray]:
     """Return the leaves of what an env observed, as arrays of `dtypes`.
 
     Many envs are careless about dtypes, so numbers are converted where no more than precision is
@@ -63,9 +61,7 @@ def leaves_of(
     """
     found: list[Any] = []
     _collect(space, value, "", found)
-    return [
-        _converted(np.asarray(part), dtype) for part, dtype in zip(found, dtypes, strict=True)
-    ]
+    return [_converted(np.asarray(part), dtype) for part, dtype in zip(found, dtypes, strict=True)]
 
 
 def _from_space(space: gym_spaces.Space, path: str) -> spaces.Space:

@@ -59,8 +59,8 @@ class _Opening:
 
     @property
     def any_thread(self) -> bool:
-        """Whether any thread may move the simulators: they are of that kind, here, and draw not."""
-        return self.traits.any_thread and self.num_workers == 0 and not self.plan.render
+        """Whether any thread may move the simulators: in other processes, or not bound to one."""
+        return self.num_workers > 0 or (self.traits.any_thread and not self.plan.render)
 
 
 class Opener:
