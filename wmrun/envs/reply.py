@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from wmrun_envserver.wire import messages, spaces, tensors
@@ -33,10 +33,11 @@ def read_rows(
             f"the env server sent rows of slots {slots} where one each of 0 to {num_envs - 1}, "
             "in order, was due"
         )
-    absent = _slots_with(messages.SLOT_ABSENT, message)
+    status = list(message.status)
+    absent = _slots_with(messages.SLOT_ABSENT, slots, status)
     if absent and not may_be_absent:
         raise EnvProtocolError(f"slots {list(absent)} are absent: every slot must always be there")
-    return _read(message, obs_space, read_shared)
+    return _read(message, slots, status, obs_space, read_shared)
 
 
 def read_partial_rows(
@@ -59,13 +60,14 @@ def read_partial_rows(
         raise EnvProtocolError(
             f"the env server sent a row of slot {early[0]} before its last one was answered"
         )
-    absent = _slots_with(messages.SLOT_ABSENT, message)
+    status = list(message.status)
+    absent = _slots_with(messages.SLOT_ABSENT, slots, status)
     if absent:
         raise EnvProtocolError(
             f"the env server sent a row of slot {absent[0]} to say that it is absent, which it may "
             "only after a reset"
         )
-    return _read(message, obs_space, read_shared)
+    return _read(message, slots, status, obs_space, read_shared)
 
 
 def _check_some(slots: list[int], num_envs: int) -> None:
@@ -82,11 +84,13 @@ def _check_some(slots: list[int], num_envs: int) -> None:
 
 def _read(
     message: messages.Rows,
+    named: list[int],
+    status: Sequence[int],
     obs_space: Mapping[str, spaces.LeafSpace],
     read_shared: tensors.ReadShared | None,
 ) -> Rows:
-    slots = np.array(list(message.slot), np.int64)
-    _check_columns(message, len(slots), len(obs_space))
+    _check_columns(message, len(named), len(obs_space))
+    slots = np.array(named, np.int64)
     try:
         obs = {
             key: _read_leaf(key, space, tensor, len(slots), read_shared)
@@ -102,15 +106,15 @@ def _read(
         terminated=np.array(list(message.terminated), np.bool_),
         truncated=np.array(list(message.truncated), np.bool_),
         is_first=np.array(list(message.is_first), np.bool_),
-        broken=_slots_with(messages.SLOT_RESTARTED, message),
-        failed=_slots_with(messages.SLOT_FAILED, message),
+        broken=_slots_with(messages.SLOT_RESTARTED, named, status),
+        failed=_slots_with(messages.SLOT_FAILED, named, status),
         errors=tuple(SlotFailure((e.slot,), e.reason, e.message) for e in message.errors),
         info=info,
     )
-    is_away = any(status in _AWAY for status in message.status)
+    is_away = any(status) and any(value in _AWAY for value in status)
     if is_away or (slots[1:] < slots[:-1]).any():
-        there = [row for row, status in enumerate(message.status) if status not in _AWAY]
-        there.sort(key=list(message.slot).__getitem__)
+        there = [row for row, value in enumerate(status) if value not in _AWAY]
+        there.sort(key=named.__getitem__)
         rows = _chosen(rows, there)
     _check_classes(rows.obs, obs_space)
     return rows
@@ -185,9 +189,7 @@ def _read_column(column: messages.InfoColumn, slots: np.ndarray) -> InfoColumn:
     return InfoColumn(slots[rows], values)
 
 
-def _slots_with(status: int, message: messages.Rows) -> tuple[int, ...]:
-    if not any(message.status):  # SLOT_OK is 0: as a rule they all are
+def _slots_with(wanted: int, slots: list[int], status: Sequence[int]) -> tuple[int, ...]:
+    if not any(status):  # SLOT_OK is 0: as a rule they all are
         return ()
-    return tuple(
-        slot for slot, value in zip(message.slot, message.status, strict=False) if value == status
-    )
+    return tuple(slot for slot, value in zip(slots, status, strict=False) if value == wanted)
