@@ -127,10 +127,12 @@ def _open(channel: grpc.Channel, wanted: SessionRequest, address: str) -> messag
             f"the env server at {address} names the file {reply.shm_path!r} for its observations, "
             "which it was not asked for"
         )
-    if Path(reply.step_socket).name != reply.step_socket:
+    is_wanted = STEP_SOCKET in request.want_capabilities
+    name = Path(reply.step_socket).name if is_wanted else ""
+    if name != reply.step_socket or (not name and STEP_SOCKET in reply.capabilities):
         raise EnvProtocolError(
             f"the env server at {address} names the step socket {reply.step_socket!r}; expected "
-            "the name of a socket beside its own"
+            "the name of a socket beside its own, where it was asked for one"
         )
     return reply
 

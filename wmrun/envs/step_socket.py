@@ -9,8 +9,8 @@ from pathlib import Path
 import grpc
 from google.protobuf.message import DecodeError
 from wmrun_envserver.wire import messages
-from wmrun_envserver.wire.framing import Channel, ChannelClosed
-from wmrun_envserver.wire.status import CODES, ERROR_METADATA_KEY
+from wmrun_envserver.wire.framing import Channel, ChannelClosed, Frame
+from wmrun_envserver.wire.status import CODES, ERROR_METADATA_KEY, Reason
 from wmrun_envserver.wire.step_socket import StepKind
 
 _UNIX = "unix:"
@@ -116,18 +116,14 @@ class StepSocket:
         if self._outcome is not None:
             return
         try:
-            frame = self._channel.wait(deadline)
-            if frame.kind is StepKind.REPLY:
-                self._outcome = messages.StepReply.FromString(frame.payload)
-            else:
-                self._outcome = _refusal(frame.payload)
+            self._outcome = _outcome(self._channel.wait(deadline))
         except TimeoutError:
             pass
         except (ChannelClosed, DecodeError) as error:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        self._is_broken = True
+        self.hang_up()  # the server need not hold a thread for it any longer
         if isinstance(error, TimeoutError):
             code, what = grpc.StatusCode.DEADLINE_EXCEEDED, "no reply in time"
         else:
@@ -135,7 +131,14 @@ class StepSocket:
         self._outcome = StepSocketError(code, f"step socket: {what}")
 
 
-def _refusal(payload: bytes) -> StepSocketError:
-    detail = messages.ErrorDetail.FromString(payload)
+def _outcome(frame: Frame[StepKind]) -> messages.StepReply | StepSocketError:
+    if frame.kind is StepKind.REPLY:
+        return messages.StepReply.FromString(frame.payload)
+    if frame.kind is not StepKind.REFUSED:
+        raise ChannelClosed
+    detail = messages.ErrorDetail.FromString(frame.payload)
+    if detail.reason == Reason.SESSION_UNKNOWN:
+        # Perhaps of another server, where ours is at the end of a tunnel: a call gets its own word.
+        raise ChannelClosed
     code = CODES.get(detail.reason, grpc.StatusCode.INTERNAL)
-    return StepSocketError(code, detail.message, ((ERROR_METADATA_KEY, payload),))
+    return StepSocketError(code, detail.message, ((ERROR_METADATA_KEY, frame.payload),))

@@ -113,6 +113,8 @@ class EnvServer:
         closings = self.sessions.close_all()
         closed = [task.wait_until(deadline - time.monotonic()) for task in closings]
         stopped.wait(max(0.0, deadline - time.monotonic()))
+        if self._step_socket is not None:
+            self._step_socket.wait_until_ended(deadline - time.monotonic())
         self._sweeper.stop()
         if isinstance(self.address, UnixAddress):
             self.address.path.unlink(missing_ok=True)

@@ -11,7 +11,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from wmrun_envserver.server.address import MAX_UNIX_PATH_BYTES, Address, UnixAddress
+from wmrun_envserver.server.address import (
+    MAX_UNIX_PATH_BYTES,
+    Address,
+    AddressError,
+    UnixAddress,
+    claimed,
+)
 from wmrun_envserver.server.worker import Abandoned
 from wmrun_envserver.wire import messages
 from wmrun_envserver.wire.framing import Channel, ChannelClosed
@@ -44,25 +50,16 @@ class StepSocket:
     def __init__(
         self, path: Path, answer: Answer, *, max_connections: int, max_message_bytes: int
     ) -> None:
-        """Bind `path`, replacing what a server that died left there; raises `OSError`."""
+        """Bind `path`, replacing what a server that died left there; raises `AddressError`."""
         self.path = path
         self._answer = answer
         self._max_connections = max_connections
         self._max_message_bytes = max_message_bytes
         self._connections: set[_Connection] = set()
         self._lock = threading.Lock()
+        self._has_ended = threading.Condition(self._lock)
         self._is_ending = False
-        path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX)
-        mask = os.umask(0o077)
-        try:
-            self._listener.bind(str(path))
-            self._listener.listen(max_connections)
-        except BaseException:
-            self._listener.close()
-            raise
-        finally:
-            os.umask(mask)
+        self._listener = _listener(path, max_connections)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -79,15 +76,25 @@ class StepSocket:
             connection.hang_up()
         self.path.unlink(missing_ok=True)
 
+    def wait_until_ended(self, timeout_s: float) -> bool:
+        """Return whether every connection has ended, after at most `timeout_s`."""
+        with self._lock:
+            return self._has_ended.wait_for(lambda: not self._connections, max(0.0, timeout_s))
+
     def _accept(self) -> None:
+        is_short = False
         while not self._is_ending:
             try:
                 end, _ = self._listener.accept()
             except OSError as error:
-                if not self._is_ending:  # out of descriptors, which will be back
-                    _LOG.warning("step socket: %s", error.strerror)
-                    time.sleep(_FULL_PAUSE_S)
+                if self._is_ending:
+                    break
+                if not is_short:  # of descriptors, which will be back
+                    _LOG.warning("no step connection can be taken: %s", error.strerror)
+                is_short = True
+                time.sleep(_FULL_PAUSE_S)
                 continue
+            is_short = False
             self._admit(_Connection(end, self._answer, self._max_message_bytes))
         self._listener.close()
 
@@ -99,16 +106,25 @@ class StepSocket:
         if not is_welcome:
             connection.close()
             return
-        threading.Thread(target=self._serve, args=(connection,), name="step", daemon=True).start()
+        thread = threading.Thread(target=self._serve, args=(connection,), name="step", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # out of threads
+            _LOG.warning("no step connection can be served: %s", error)
+            self._dismiss(connection)
 
     def _serve(self, connection: _Connection) -> None:
         try:
             while not self._is_ending and connection.serve_one():
                 pass
         finally:
-            with self._lock:
-                self._connections.remove(connection)
-            connection.close()
+            self._dismiss(connection)
+
+    def _dismiss(self, connection: _Connection) -> None:
+        connection.close()
+        with self._lock:
+            self._connections.remove(connection)
+            self._has_ended.notify_all()
 
 
 class _Connection:
@@ -146,3 +162,20 @@ class _Connection:
 
     def close(self) -> None:
         self._channel.close()
+
+
+def _listener(path: Path, backlog: int) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o077)
+    try:
+        with claimed(UnixAddress(path)):
+            listener.bind(str(path))
+            listener.listen(backlog)
+    except BaseException as error:
+        listener.close()
+        if isinstance(error, OSError):
+            raise AddressError(f"unix:{path}: cannot listen there: {error.strerror}") from None
+        raise
+    finally:
+        os.umask(mask)
+    return listener
