@@ -59,7 +59,8 @@ class BoxScale:
             return action
         value = self._center + self._radius * action
         if clip:
-            value = np.clip(value, self._low, self._high)
+            # As np.clip, in a third of its time for the few numbers of one slot.
+            value = np.minimum(np.maximum(value, self._low), self._high)
         return np.asarray(value, self._dtype)
 
 

@@ -78,7 +78,7 @@ class RowTable:
         row = len(self.slot)
         self._store(row, result.obs)
         for key, value in result.info.items():
-            self._info.setdefault(key, []).append(([row], [value]))
+            self._note(row, key, value)
         self.slot.append(slot)
         self.reward.append(reward)
         self.terminated.append(not first and bool(result.terminated))
@@ -127,9 +127,13 @@ class RowTable:
         for column in (self.slot, self.reward, self.terminated, self.truncated, self.is_first):
             del column[num_rows:]  # type: ignore[attr-defined]
         for key, chunks in list(self._info.items()):
-            kept = [chunk for chunk in chunks if chunk[0][0] < num_rows]
-            self._info[key] = kept
-            if not kept:
+            # What one call added is forgotten whole, so the rows kept are the first of their chunk.
+            counts = [sum(row < num_rows for row in rows) for rows, _ in chunks]
+            kept = [
+                (rows[:n], values[:n]) for (rows, values), n in zip(chunks, counts, strict=True)
+            ]
+            self._info[key] = [chunk for chunk in kept if chunk[0]]
+            if not self._info[key]:
                 del self._info[key]
 
     def write(
@@ -169,6 +173,16 @@ class RowTable:
                 indices, values = placed[ranks].tolist(), values[ranks]
             rows.info.add(key=key, rows=indices, values=tensors.encode(values))
         rows.errors.extend(self._errors)
+
+    def _note(self, row: int, key: str, value: Any) -> None:
+        chunks = self._info.get(key)
+        if chunks is None:
+            self._info[key] = [([row], [value])]
+        elif isinstance(chunks[-1][1], list):
+            chunks[-1][0].append(row)
+            chunks[-1][1].append(value)
+        else:
+            chunks.append(([row], [value]))
 
     def _store(self, row: int, obs: object) -> None:
         self._check_leaves(obs)
@@ -265,6 +279,8 @@ def _text(path: str, array: np.ndarray) -> str:
 
 
 def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
