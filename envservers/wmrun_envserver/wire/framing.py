@@ -53,14 +53,19 @@ class Channel(Generic[K]):
         Raises `ChannelClosed`, or `TimeoutError` when the other end has not taken it until
         `deadline`, in seconds of `time.monotonic`.
         """
-        rest = memoryview(_HEADER.pack(len(payload), kind) + payload)
+        rest = [memoryview(_HEADER.pack(len(payload), kind)), memoryview(payload)]
         while rest:
             try:
-                rest = rest[self._socket.send(rest) :]
+                sent = self._socket.sendmsg(rest)
             except BlockingIOError:
                 self._wait(select.POLLOUT, deadline)
+                continue
             except OSError as error:
                 raise ChannelClosed from error
+            while rest and sent >= len(rest[0]):
+                sent -= len(rest.pop(0))
+            if rest:
+                rest[0] = rest[0][sent:]
 
     def receive(self) -> Frame[K] | None:
         """Return the next frame, None while it has not come in full; raises `ChannelClosed`."""
