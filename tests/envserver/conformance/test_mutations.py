@@ -16,7 +16,7 @@ from wmrun_envserver.conformance.peer import Target
 from wmrun_envserver.conformance.run import Settings
 from wmrun_envserver.conformance.suite import Suite, all_checks
 
-from tests.envserver.conformance.mutations import BROKEN, Broken
+from tests.envserver.conformance.mutations import Broken, all_broken
 from tests.envserver.conformance.proxy import Call, Proxy
 
 pytestmark = pytest.mark.servers
@@ -51,11 +51,13 @@ def outcome(number: int, target: Target, launcher=None) -> Result:
 
 
 def test_there_is_a_wrong_server_for_every_check():
-    numbers = {way.check for way in BROKEN} | {number for number, _, _ in PROCESSES} | {STREAM}
+    numbers = (
+        {way.check for way in all_broken()} | {number for number, _, _ in PROCESSES} | {STREAM}
+    )
     assert numbers == {check.number for check in all_checks()}
 
 
-@pytest.mark.parametrize("way", BROKEN, ids=lambda way: way.id)
+@pytest.mark.parametrize("way", all_broken(), ids=lambda way: way.id)
 def test_a_server_that_is_wrong_at_one_point_fails_its_check(way: Broken, broken):
     result = outcome(way.check, broken(way.make()))
     if result.status == "SKIP":
