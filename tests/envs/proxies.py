@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -117,13 +118,13 @@ class RewritingHandler(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def serving(*handlers: grpc.GenericRpcHandler) -> Iterator[str]:
-    """Serve `handlers` in this process and give the address."""
+def serving(*handlers: grpc.GenericRpcHandler, path: Path | None = None) -> Iterator[str]:
+    """Serve `handlers` in this process, on a Unix socket if `path` is given; give the address."""
     server = grpc.server(ThreadPoolExecutor(64), handlers=handlers)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"unix:{path}" if path else "127.0.0.1:0")
     server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"unix:{path}" if path else f"127.0.0.1:{port}"
     finally:
         server.stop(None).wait()
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -124,10 +125,12 @@ class ScriptedServer:
 
 
 @contextmanager
-def scripted(reply: Callable[[Any], messages.Rows], **settings: Any) -> Iterator[Any]:
-    """Serve a `ScriptedServer` and give it, with its address as `address`."""
+def scripted(
+    reply: Callable[[Any], messages.Rows], *, path: Path | None = None, **settings: Any
+) -> Iterator[Any]:
+    """Serve a `ScriptedServer`, at `path` if given, and give it, its address as `address`."""
     server = ScriptedServer(reply, **settings)
-    with serving(server.handlers()) as address:
+    with serving(server.handlers(), path=path) as address:
         server.address = address  # type: ignore[attr-defined]
         yield server
 
