@@ -15,7 +15,7 @@ from wmrun_envserver.wire import messages, tensors
 
 _LOG = logging.getLogger(__name__)
 
-MIN_REPLY_BYTES = 500_000
+MIN_REPLY_BYTES = 150_000
 """Smaller replies gain too little over a message for a file to be worth it."""
 _TMPFS = Path("/dev/shm")
 _ALIGNMENT = 64
