@@ -46,6 +46,10 @@ class StepClient:
         self.socket.sendall(data)
         self.socket.setblocking(False)
 
+    def finish(self) -> None:
+        """Say that no request follows."""
+        self.socket.shutdown(socket.SHUT_WR)
+
     def receive(self) -> Frame[StepKind]:
         """Return the next frame; raises `ChannelClosed`, or `TimeoutError`."""
         return self._channel.wait(time.monotonic() + LIMIT_S)

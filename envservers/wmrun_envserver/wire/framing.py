@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 _HEADER = struct.Struct("<IB")
 _MAX_BYTES = 2**32 - 1
+# Memory is taken as bytes come, not because a header says so.
+_FIRST_BYTES = 2**20
 
 K = TypeVar("K", bound=IntEnum)
 
@@ -39,9 +41,8 @@ class Channel(Generic[K]):
         self._socket = end
         self._kinds = kinds
         self._max_bytes = max_bytes
-        self._buffer = bytearray(_HEADER.size)
-        self._filled = 0
         self._kind: K | None = None
+        self._expect(_HEADER.size)
 
     def fileno(self) -> int:
         """Return the descriptor, for polling."""
@@ -126,13 +127,17 @@ class Channel(Generic[K]):
             self._expect(length)
             if length:
                 return None
+        elif self._filled < self._length:
+            self._buffer.extend(bytes(min(self._filled, self._length - self._filled)))
+            return None
         frame = Frame(self._kind, bytes(self._buffer))
         self._kind = None
         self._expect(_HEADER.size)
         return frame
 
     def _expect(self, length: int) -> None:
-        self._buffer = bytearray(length)
+        self._length = length
+        self._buffer = bytearray(min(length, _FIRST_BYTES))
         self._filled = 0
 
     def _wait(self, event: int, deadline: float | None) -> None:

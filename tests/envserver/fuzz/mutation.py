@@ -48,7 +48,11 @@ class Mutator:
             for _ in range(self._random.randint(1, 3)):
                 self._change_field(message)
             return bytes(message.SerializeToString())
-        data = bytearray(chosen.SerializeToString())
+        return self.mutate_bytes(chosen.SerializeToString())
+
+    def mutate_bytes(self, valid: bytes) -> bytes:
+        """Return `valid`, whatever it is, mutated."""
+        data = bytearray(valid)
         for _ in range(self._random.randint(1, 3)):
             data = self._random.choice(self._bytewise)(data)
         return bytes(data)

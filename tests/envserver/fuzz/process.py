@@ -17,6 +17,7 @@ import grpc
 from wmrun_envserver.wire import messages
 from wmrun_envserver.wire.service import HEALTH_METHODS, METHODS, STREAM_METHODS
 from wmrun_envserver.wire.status import detail_of
+from wmrun_envserver.wire.step_socket import STEP_SOCKET_SUFFIX
 
 from tests.envserver.fuzz.outcome import Answer
 from tests.envserver.fuzz.requests import opening, step
@@ -42,6 +43,7 @@ class ServerUnderFire:
 
     def __init__(self, process: subprocess.Popen[bytes], address: str) -> None:
         self.process = process
+        self.step_socket = Path(address.removeprefix("unix:") + STEP_SOCKET_SUFFIX)
         self.channel = grpc.insecure_channel(
             address,
             (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", 2**26)),

@@ -42,10 +42,12 @@ def opening(num_envs: int = 2, **fields: Any) -> messages.OpenSessionRequest:
 def openings_in_turn() -> Iterator[messages.OpenSessionRequest]:
     """Yield, over and over, what opens a session of each kind."""
     while True:
-        yield opening()
-        yield opening(want_capabilities=["partial_batch", "stream"])
-        yield opening(autoreset=messages.DISABLED)
-        yield opening(autoreset=messages.SAME_STEP, want_capabilities=["partial_batch"])
+        yield opening(want_capabilities=["step_socket"])
+        yield opening(want_capabilities=["partial_batch", "stream", "step_socket"])
+        yield opening(autoreset=messages.DISABLED, want_capabilities=["step_socket"])
+        yield opening(
+            autoreset=messages.SAME_STEP, want_capabilities=["partial_batch", "step_socket"]
+        )
 
 
 def step(session_id: str, seq: int, num_envs: int) -> messages.StepRequest:
@@ -68,7 +70,7 @@ def _openings(session_id: str, seq: int, num_envs: int) -> list[Any]:
             supersede=True,
             step_timeout_ms=1000,
             reset_timeout_ms=1000,
-            want_capabilities=["partial_batch", "render", "stream", "shm"],
+            want_capabilities=["partial_batch", "render", "stream", "shm", "step_socket"],
             env_config_json='{"image": {"size": [8, 8]}, "action_repeat": 2}',
         ),
         opening(2, autoreset=messages.DISABLED, render_mode="", env_config_json=""),

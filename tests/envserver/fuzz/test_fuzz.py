@@ -8,16 +8,16 @@ transport get them one by one. The default suite sends some hundreds to each rpc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 from wmrun_envserver.wire import messages
 
 from tests.envserver.fuzz.in_process import handlers_of
 from tests.envserver.fuzz.mutation import Mutator
-from tests.envserver.fuzz.outcome import Answer, Call, RefusedError, Tally
+from tests.envserver.fuzz.outcome import Answer, Call, Tally
 from tests.envserver.fuzz.process import ServerUnderFire, under_fire
-from tests.envserver.fuzz.requests import RPCS, openings_in_turn, valid
+from tests.envserver.fuzz.requests import RPCS, valid
+from tests.envserver.fuzz.target import Target
 from tests.envserver.oldest import OLDEST_PYTHON, needs_oldest_python
 
 BATCH = 500
@@ -89,7 +89,7 @@ def test_handlers_survive_hostile_messages(socket_dir, rpc, count):
     mutator = Mutator(1000 + RPCS.index(rpc))
     tally = Tally()
     with handlers_of(socket_dir / "s.sock") as (server, handlers):
-        target = _Target(handlers.reply)
+        target = Target(handlers.reply)
         for _ in range(count):
             request = mutator.mutate(valid(rpc, target.session_id, target.seq))
             got = handlers.call(rpc, request)
@@ -121,43 +121,9 @@ def _survives(server: ServerUnderFire, rpc: str) -> None:
     assert server.free_sessions() == MAX_SESSIONS
 
 
-class _Target:
-    """A session that is there again once a hostile message closed it, and the seq it expects."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._openings = openings_in_turn()
-        self._open()
-
-    def refresh(self) -> None:
-        """Look what became of the session."""
-        request = messages.HeartbeatRequest(session_id=self.session_id)
-        try:
-            reply = messages.HeartbeatReply.FromString(
-                self._call("Heartbeat", request.SerializeToString())
-            )
-        except RefusedError:
-            self._open()
-        else:
-            self.seq = reply.last_seq + 1
-
-    def close(self) -> None:
-        """Close the session; a hostile message may have done so before."""
-        request = messages.CloseSessionRequest(session_id=self.session_id)
-        with suppress(RefusedError):
-            self._call("CloseSession", request.SerializeToString())
-
-    def _open(self) -> None:
-        opened = self._call("OpenSession", next(self._openings).SerializeToString())
-        self.session_id = messages.OpenSessionReply.FromString(opened).session_id
-        reset = messages.ResetRequest(session_id=self.session_id, seq=1)
-        self._call("Reset", reset.SerializeToString())
-        self.seq = 2
-
-
 def _hostile(server: ServerUnderFire, rpc: str, mutator: Mutator, count: int) -> Iterator[bytes]:
     """Yield messages for sessions that are alive, with the seq that they expect."""
-    target = _Target(server.reply)
+    target = Target(server.reply)
     for number in range(count):
         if number % REFRESH == REFRESH - 1:
             target.refresh()

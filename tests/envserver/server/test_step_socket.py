@@ -268,7 +268,7 @@ def test_half_a_frame_and_the_end_step_nothing(start):
     session, steps = served.session(), served.connect()
     data = step(session, 2).SerializeToString()
     steps.send_raw(struct.pack("<IB", len(data), StepKind.STEP) + data[:-1])
-    steps.socket.shutdown(socket.SHUT_WR)
+    steps.finish()
     assert steps.has_ended()
     assert served.client.call("Heartbeat", session_id=session.id).last_seq == 1
 

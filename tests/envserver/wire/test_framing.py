@@ -143,6 +143,12 @@ def test_a_length_over_the_limit_is_no_frame_and_one_at_the_limit_is(channel, pe
             Channel(ours, Kind, max_bytes=8 * 2**20).receive()
 
 
+def test_a_length_alone_takes_no_memory(channel, peer):
+    peer.sendall(struct.pack("<IB", 8 * 2**20, Kind.PING))
+    assert channel.receive() is None
+    assert len(channel._buffer) <= 2**20
+
+
 def test_hanging_up_in_one_thread_wakes_another_and_the_peer(channel, peer):
     woken = threading.Event()
 
