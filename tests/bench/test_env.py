@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from wmrun.bench.env import Case, Measured, Skipped, Target, bench_env, cases
 from wmrun.bench.env_bare import BareServer, sample_step
 from wmrun.bench.env_peers import async_vector_env
-from wmrun.bench.env_stepping import in_turn, timer
+from wmrun.bench.env_stepping import driven, in_turn, timer
+from wmrun.bench.env_tcp import on_tcp
 from wmrun.config.schema import EnvConfig
 
 CASE = Case("a case", 16, pytest.fail, "another", pytest.fail)
@@ -71,6 +74,18 @@ def test_a_case_is_measured_through_a_server_and_beside_the_bare_round_trip():
         assert isinstance(result, Measured)
         assert result.case.slots == slots
         assert result.ratio is not None
+
+
+def test_a_server_on_a_port_is_stepped_by_calls_and_ends_with_the_case():
+    with on_tcp(EnvConfig(backend="echo", task="echo", num_envs=1)) as config:
+        address = config.server.address
+        assert address is not None
+        host, _, port = address.rpartition(":")
+        assert host == "127.0.0.1"
+        with driven(config) as timed:
+            assert timed(0.0) > 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))
 
 
 def test_gymnasium_steps_beside_a_server():

@@ -12,6 +12,7 @@ from math import inf, isqrt
 from wmrun.bench.env_bare import BareServer, sample_step
 from wmrun.bench.env_peers import async_vector_env
 from wmrun.bench.env_stepping import Timer, driven, in_turn, timer
+from wmrun.bench.env_tcp import on_tcp
 from wmrun.config.schema import EnvConfig, ImageConfig, ServerConfig, ServerShareConfig
 from wmrun.envs.errors import EnvStartError
 
@@ -120,6 +121,7 @@ def cases() -> list[Case]:
     return [
         _beside_bare("echo, 4 floats", echo, Target("ratio", at_most=1.3)),
         _beside_bare("echo, 4 floats", echo.model_copy(update={"num_envs": NUM_SLOTS})),
+        _by_calls("echo by gRPC alone, over TCP", echo),
         _beside_gymnasium("CartPole-v1", cartpole, Target("ratio", at_least=3)),
         _beside_gymnasium("CartPole-v1 through envpool", envpool, Target("ratio", at_least=5)),
         _beside_bare("64x64x3 frames", frames, Target("env_steps_per_s", at_least=10_000)),
@@ -177,6 +179,17 @@ def _beside_bare(name: str, config: EnvConfig, target: Target | None = None) -> 
     )
 
 
+def _by_calls(name: str, config: EnvConfig) -> Case:
+    return Case(
+        name,
+        config.num_envs,
+        lambda: _driven_on_tcp(config),
+        "bare gRPC round trip",
+        lambda: _bare(config),
+        "time",
+    )
+
+
 def _beside_gymnasium(name: str, config: EnvConfig, target: Target) -> Case:
     return Case(
         name,
@@ -186,6 +199,12 @@ def _beside_gymnasium(name: str, config: EnvConfig, target: Target) -> Case:
         lambda: async_vector_env(config.task, config.num_envs),
         target=target,
     )
+
+
+@contextmanager
+def _driven_on_tcp(config: EnvConfig) -> Iterator[Timer]:
+    with on_tcp(config) as at_address, driven(at_address) as timed:
+        yield timed
 
 
 @contextmanager
