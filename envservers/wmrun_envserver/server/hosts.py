@@ -126,8 +126,11 @@ class Host(ABC):
     slots_per_simulator: int
     in_background: bool
     """Whether restarts go on while other slots are stepped."""
-    renderer = ""
-    """What draws the images, where the host knows better than the server process."""
+
+    @property
+    def renderer(self) -> str:
+        """What draws the images, where the host knows better than the server process."""
+        return ""
 
     def mates(self, slot: int) -> tuple[int, ...]:
         """Return the slots that share the simulator of `slot`."""
@@ -138,7 +141,7 @@ class Host(ABC):
     def advance(self, move: Move, table: RowTable) -> list[Failure]:
         """Step and reset slots whose simulators are there, and add their rows to `table`.
 
-        Raises `NeedsPartialBatch`, or the `Refused` that it comes to.
+        Raises `NeedsPartialBatch`, or the `Refused` that it comes to: simulators may have moved.
         """
 
     @abstractmethod
@@ -149,7 +152,7 @@ class Host(ABC):
     def collect(self, table: RowTable, until: Until) -> tuple[list[int], list[Failure]]:
         """Finish restarts and add the rows of their resets; return the slots rebuilt, and failures.
 
-        Without `in_background` every restart is finished, whatever `until` says.
+        A restart whose pause is not over yet keeps nobody waiting unless `until` says so.
         """
 
     @abstractmethod

@@ -18,13 +18,21 @@ class Refused(Exception):
     """A call that ends with an `ErrorDetail`, before it changed anything unless that says so."""
 
     def __init__(
-        self, reason: str, message: str, *, field: str = "", slots: Iterable[int] = ()
+        self,
+        reason: str,
+        message: str,
+        *,
+        field: str = "",
+        slots: Iterable[int] = (),
+        ends_session: bool = False,
     ) -> None:
+        """With `ends_session` environments were moved: nothing that follows could be trusted."""
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.field = field
         self.slots = tuple(slots)
+        self.ends_session = ends_session
 
 
 def refusal_of(error: BaseException, *, debug: bool) -> Refused:
@@ -41,6 +49,7 @@ def refusal_of(error: BaseException, *, debug: bool) -> Refused:
             f"{_words(error)}: its slots move at different times; "
             'open the session with the capability "partial_batch"',
             field="want_capabilities",
+            ends_session=True,
         )
     text = public_text(error, debug=debug)
     return Refused(Reason.ENV_FAILED, f"the environment could not be built: {text}")

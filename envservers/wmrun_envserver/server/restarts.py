@@ -70,6 +70,8 @@ class Restarts:
 
     def collect(self, table: RowTable, until: Until) -> tuple[list[int], list[Failure]]:
         """Enter what became of the restarts; return the slots rebuilt, and further failures."""
+        if self._ledger.is_calm:  # nothing is being replaced
+            return [], []
         start = len(table)
         rebuilt, failures = self._host.collect(table, until)
         self._ledger.count(table, start)

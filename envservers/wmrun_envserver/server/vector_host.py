@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from wmrun_envserver.backends.base import Batch, EnvContractError, NeedsPartialBatch, VectorEnv
-from wmrun_envserver.server.hosts import (
-    ENV_ERRORS,
-    Failure,
-    Host,
-    Move,
-    Restart,
-    Spec,
-    Until,
-    close_quietly,
-    failure_of,
-)
+from wmrun_envserver.server.hosts import ENV_ERRORS, Failure, Move, Spec
+from wmrun_envserver.server.in_process_host import InProcessHost
+from wmrun_envserver.server.restart_queue import RestartQueue
 from wmrun_envserver.server.rows import RowTable
-
-_LOG = logging.getLogger(__name__)
 
 MakeVector = Callable[[int, "list[int] | None"], VectorEnv]
 """Builds a simulator of that many slots, with one seed per slot where the scope is the session."""
 
 
-class VectorHost(Host):
-    """One `VectorEnv` per `slots_per_simulator` slots, known by its first slot."""
-
-    in_background = False
+class VectorHost(InProcessHost[VectorEnv]):
+    """One `VectorEnv` per `slots_per_simulator` slots."""
 
     def __init__(
         self,
@@ -42,25 +28,17 @@ class VectorHost(Host):
         partial: bool,
         seeds_at_build: bool,
         debug: bool = False,
+        restarts: RestartQueue | None = None,
     ) -> None:
-        self.slots_per_simulator = slots_per_simulator
-        self._make = make
-        self._spec = spec
+        super().__init__(
+            spec,
+            slots_per_simulator,
+            seeds_at_build=seeds_at_build,
+            debug=debug,
+            restarts=restarts,
+        )
+        self._make_vector = make
         self._partial = partial
-        self._seeds_at_build = seeds_at_build
-        self._debug = debug
-        self._simulators: dict[int, VectorEnv] = {}
-        self._restarts: list[Restart] = []
-
-    def build(self, slots: Sequence[int], seeds: Sequence[int] = ()) -> None:
-        """Build the simulators of `slots`; raises what building raises, with none left open."""
-        try:
-            for row in range(0, len(slots), self.slots_per_simulator):
-                of_simulator = list(seeds[row : row + self.slots_per_simulator])
-                self._simulators[slots[row]] = self._built(of_simulator or None)
-        except BaseException:
-            self.discard(slots)
-            raise
 
     def advance(self, move: Move, table: RowTable) -> list[Failure]:
         failures = []
@@ -79,42 +57,18 @@ class VectorHost(Host):
                 failures.append(self._failed(slots, error))
         return failures
 
-    def restart(self, restart: Restart) -> None:
-        self._restarts.append(restart)
-
-    def collect(self, table: RowTable, until: Until) -> tuple[list[int], list[Failure]]:
-        restarts, self._restarts = self._restarts, []
-        rebuilt: list[int] = []
-        failures = []
-        for restart in restarts:
-            time.sleep(restart.delay_s)
-            for first in restart.slots[:: self.slots_per_simulator]:
-                slots = range(first, first + self.slots_per_simulator)
-                start = len(table)
-                try:
-                    self._rebuild(slots, restart, table)
-                    rebuilt += slots
-                except ENV_ERRORS as error:
-                    table.cut(start)
-                    failures.append(self._failed(slots, error))
-        return rebuilt, failures
-
-    def discard(self, slots: Sequence[int]) -> None:
-        for slot in slots:
-            simulator = self._simulators.pop(slot, None)
-            if simulator is not None:
-                close_quietly(simulator, slot)
-
     def render(self, slot: int) -> np.ndarray:
         first = self.mates(slot)[0]
         return self._simulators[first].render(slot - first)
 
-    def child_pids(self) -> list[int]:
-        """Return the processes that simulators started outside the process group."""
-        return [pid for simulator in self._simulators.values() for pid in simulator.child_pids()]
+    def _make(self, seeds: list[int]) -> VectorEnv:
+        return self._make_vector(self.slots_per_simulator, seeds or None)
 
-    def close(self) -> None:
-        self.discard(list(self._simulators))
+    def _reset(
+        self, first: int, slots: Sequence[int], seeds: Sequence[int | None], table: RowTable
+    ) -> None:
+        move = Move((), self._spec.no_action, slots, seeds)
+        self._advance(first, self._simulators[first], move, table)
 
     def _advance(self, first: int, simulator: VectorEnv, move: Move, table: RowTable) -> None:
         """Advance in one go, or where only some resets are seeded in two: those come first."""
@@ -174,31 +128,6 @@ class VectorHost(Host):
                 f"a batch must hold a row of every slot named, the first of an episode for each "
                 f"reset and no other: not so for the slots {wrong}"
             )
-
-    def _rebuild(self, slots: range, restart: Restart, table: RowTable) -> None:
-        first = slots[0]
-        self.discard([first])
-        seeds = [restart.seeds[slot] for slot in slots if slot in restart.seeds]
-        at_build = seeds if self._seeds_at_build and len(seeds) == len(slots) else None
-        simulator = self._simulators[first] = self._built(at_build)
-        reset = [slot for slot in restart.reset if slot in slots]
-        if not reset:
-            return
-        at_reset = [None if self._seeds_at_build else restart.seeds.get(slot) for slot in reset]
-        self._advance(first, simulator, Move((), self._spec.no_action, reset, at_reset), table)
-
-    def _built(self, seeds: list[int] | None) -> VectorEnv:
-        simulator = self._make(self.slots_per_simulator, seeds)
-        try:
-            self._spec.admit(simulator.observation_space, simulator.action_space)
-        except BaseException:
-            simulator.close()
-            raise
-        return simulator
-
-    def _failed(self, slots: range, error: BaseException) -> Failure:
-        _LOG.error("the simulator of slots %d to %d failed", slots[0], slots[-1], exc_info=error)
-        return failure_of(slots, error, debug=self._debug)
 
 
 def _no_rows(action: Sequence[np.ndarray]) -> list[np.ndarray]:

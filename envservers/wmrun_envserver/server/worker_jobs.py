@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,57 +34,47 @@ class Job:
     frames: list[tuple[Kind, bytes]]
     restart: Restart | None = None
     """What the job is part of."""
-    not_before: float = 0.0
     deadline: float | None = None
     """Once it was sent."""
 
 
-def build_job(slots: tuple[int, ...], restart: Restart, due: float, limits: TimeLimits) -> Job:
-    """Build the simulator of `slots`, not before `due`."""
-    seeds = [restart.seeds[slot] for slot in slots if slot in restart.seeds]
-    request = messages.ResetRequest(slots=slots, seeds=seeds).SerializeToString()
-    frames = [(Kind.BUILD, request)]
-    return Job(Kind.BUILD, slots, limits.build_s, frames, restart, not_before=due)
+class Jobs:
+    """Makes the jobs of a session, with their time limits."""
 
+    def __init__(self, slots_per_simulator: int, limits: TimeLimits) -> None:
+        self._slots_per_simulator = slots_per_simulator
+        self._limits = limits
 
-def advance_job(
-    move: Move, slots_per_simulator: int, limits: TimeLimits, restart: Restart | None = None
-) -> Job:
-    """Step and reset slots; the time limits of the simulators concerned add up."""
-    frames = []
-    for seeded in (True, False):
-        chosen = [
-            (slot, seed)
-            for slot, seed in zip(move.reset, move.seeds, strict=True)
-            if (seed is not None) == seeded
+    def build(self, slots: tuple[int, ...], restart: Restart) -> Job:
+        """Build the simulator of `slots`."""
+        seeds = [restart.seeds[slot] for slot in slots if slot in restart.seeds]
+        request = messages.ResetRequest(slots=slots, seeds=seeds).SerializeToString()
+        frames = [(Kind.BUILD, request)]
+        return Job(Kind.BUILD, slots, self._limits.build_s, frames, restart)
+
+    def advance(self, move: Move, restart: Restart | None = None) -> Job:
+        """Step and reset slots; the time limits of the simulators concerned add up."""
+        frames = [
+            *_reset_frames(move),
+            (Kind.ADVANCE, _step_request(move).SerializeToString()),
         ]
-        if chosen:
-            request = messages.ResetRequest(
-                slots=[slot for slot, _ in chosen],
-                seeds=[seed for _, seed in chosen if seed is not None],
-            )
-            frames.append((Kind.RESETS, request.SerializeToString()))
-    step = messages.StepRequest(
-        slots=move.step, action=[tensors.encode(leaf) for leaf in move.action]
-    )
-    frames.append((Kind.ADVANCE, step.SerializeToString()))
-    steps = len({slot // slots_per_simulator for slot in move.step})
-    resets = len({slot // slots_per_simulator for slot in move.reset})
-    limit = steps * limits.step_s + resets * limits.reset_s
-    slots = (*move.step, *move.reset)
-    return Job(Kind.ADVANCE, slots, limit or limits.step_s, frames, restart)
+        limits = self._limits
+        steps, resets = self._num_simulators(move.step), self._num_simulators(move.reset)
+        limit_s = steps * limits.step_s + resets * limits.reset_s or limits.step_s
+        return Job(Kind.ADVANCE, (*move.step, *move.reset), limit_s, frames, restart)
 
+    def render(self, slot: int) -> Job:
+        """Draw the frame of one slot."""
+        request = messages.RenderRequest(slots=[slot]).SerializeToString()
+        return Job(Kind.RENDER, (), self._limits.step_s, [(Kind.RENDER, request)])
 
-def render_job(slot: int, limits: TimeLimits) -> Job:
-    """Draw the frame of one slot."""
-    request = messages.RenderRequest(slots=[slot]).SerializeToString()
-    return Job(Kind.RENDER, (), limits.step_s, [(Kind.RENDER, request)])
+    def discard(self, slots: Sequence[int]) -> Job:
+        """Close the simulators of `slots`."""
+        request = messages.ResetRequest(slots=slots).SerializeToString()
+        return Job(Kind.DISCARD, (), self._limits.step_s, [(Kind.DISCARD, request)])
 
-
-def discard_job(slots: list[int], limits: TimeLimits) -> Job:
-    """Close the simulators of `slots`."""
-    request = messages.ResetRequest(slots=slots).SerializeToString()
-    return Job(Kind.DISCARD, (), limits.step_s, [(Kind.DISCARD, request)])
+    def _num_simulators(self, slots: Sequence[int]) -> int:
+        return len({slot // self._slots_per_simulator for slot in slots})
 
 
 def batch_of(rows: messages.Rows) -> Batch:
@@ -99,4 +90,28 @@ def batch_of(rows: messages.Rows) -> Batch:
         truncated=np.array(rows.truncated, np.bool_),
         is_first=np.array(rows.is_first, np.bool_),
         info=info,
+    )
+
+
+def _reset_frames(move: Move) -> list[tuple[Kind, bytes]]:
+    """Return one frame for the resets with a seed, and one for those without."""
+    frames = []
+    for seeded in (True, False):
+        chosen = [
+            (slot, seed)
+            for slot, seed in zip(move.reset, move.seeds, strict=True)
+            if (seed is not None) == seeded
+        ]
+        if chosen:
+            request = messages.ResetRequest(
+                slots=[slot for slot, _ in chosen],
+                seeds=[seed for _, seed in chosen if seed is not None],
+            )
+            frames.append((Kind.RESETS, request.SerializeToString()))
+    return frames
+
+
+def _step_request(move: Move) -> messages.StepRequest:
+    return messages.StepRequest(
+        slots=move.step, action=[tensors.encode(leaf) for leaf in move.action]
     )
