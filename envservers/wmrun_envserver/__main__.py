@@ -7,9 +7,15 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from wmrun_envserver.arguments import parse
 from wmrun_envserver.conformance import cli as conformance
+
+if TYPE_CHECKING:
+    from wmrun_envserver.server.limits import Limits
+    from wmrun_envserver.server.security import Security
+    from wmrun_envserver.server.startup import ServeOptions
 
 _USAGE_ERROR = 2
 _BACKEND_ERROR = 3
@@ -31,46 +37,61 @@ def _serve(arguments: argparse.Namespace) -> int:
         NothingAllowedError,
         UnknownBackendError,
     )
-    from wmrun_envserver.server.limits import Limits
-    from wmrun_envserver.server.security import Security, SecurityError
-    from wmrun_envserver.server.startup import ServeOptions, serve
+    from wmrun_envserver.server.security import SecurityError
+    from wmrun_envserver.server.startup import serve
 
     usage = (AddressError, SecurityError, SourceError, UnknownBackendError, NothingAllowedError)
     try:
-        return serve(
-            ServeOptions(
-                backend=arguments.backend,
-                sources=dict(arguments.env),
-                allow=tuple(arguments.allow),
-                test_envs=arguments.test_envs,
-                workers=arguments.workers,
-                listen=arguments.listen,
-                ready_fd=arguments.ready_fd,
-                parent_fd=arguments.parent_fd,
-                security=Security.load(
-                    token_file=arguments.token_file,
-                    tls_cert=arguments.tls_cert,
-                    tls_key=arguments.tls_key,
-                    tls_client_ca=arguments.tls_client_ca,
-                    insecure=arguments.insecure,
-                ),
-                limits=Limits(
-                    max_sessions=arguments.max_sessions,
-                    max_envs=arguments.max_envs,
-                    max_message_bytes=arguments.max_message_mb * 2**20,
-                    default_lease_s=min(arguments.lease_s, arguments.max_lease_s),
-                    max_lease_s=arguments.max_lease_s,
-                    max_restarts=arguments.max_restarts,
-                    restart_window_s=arguments.restart_window_s,
-                ),
-                log_level=arguments.log_level,
-                debug=arguments.debug,
-            )
-        )
+        return serve(_options(arguments))
     except (*usage, BackendError) as error:
         if arguments.debug:
             traceback.print_exc()
         return _fail(error, _USAGE_ERROR if isinstance(error, usage) else _BACKEND_ERROR)
+
+
+def _options(arguments: argparse.Namespace) -> ServeOptions:
+    from wmrun_envserver.server.startup import ServeOptions
+
+    return ServeOptions(
+        backend=arguments.backend,
+        sources=arguments.env,
+        allow=tuple(arguments.allow),
+        test_envs=arguments.test_envs,
+        workers=arguments.workers,
+        listen=arguments.listen,
+        ready_fd=arguments.ready_fd,
+        parent_fd=arguments.parent_fd,
+        security=_security(arguments),
+        limits=_limits(arguments),
+        log_level=arguments.log_level,
+        debug=arguments.debug,
+    )
+
+
+def _security(arguments: argparse.Namespace) -> Security:
+    from wmrun_envserver.server.security import Security
+
+    return Security.load(
+        token_file=arguments.token_file,
+        tls_cert=arguments.tls_cert,
+        tls_key=arguments.tls_key,
+        tls_client_ca=arguments.tls_client_ca,
+        insecure=arguments.insecure,
+    )
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    from wmrun_envserver.server.limits import Limits
+
+    return Limits(
+        max_sessions=arguments.max_sessions,
+        max_envs=arguments.max_envs,
+        max_message_bytes=arguments.max_message_mb * 2**20,
+        default_lease_s=arguments.lease_s,
+        max_lease_s=arguments.max_lease_s,
+        max_restarts=arguments.max_restarts,
+        restart_window_s=arguments.restart_window_s,
+    )
 
 
 def _token(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
+from typing import Any
 
 
 def source(text: str) -> tuple[str, str]:
@@ -14,6 +16,37 @@ def source(text: str) -> tuple[str, str]:
             f"{text!r} is not ID=SOURCE, such as reach=my_package.envs:make_reach"
         )
     return env_id, place
+
+
+class AddSource(argparse.Action):
+    """Gathers what `source` returned into a dict by id; one id has one source."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        assert isinstance(values, tuple)
+        env_id, place = values
+        sources: dict[str, str] = getattr(namespace, self.dest)
+        if env_id in sources:
+            raise argparse.ArgumentError(
+                self,
+                f"{env_id!r} is given twice, as {sources[env_id]} and as {place}: give each an id "
+                "of its own",
+            )
+        setattr(namespace, self.dest, {**sources, env_id: place})
+
+
+def pattern(text: str) -> str:
+    """Return a glob that an env id may match."""
+    if not text or not text.isprintable():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} matches no env id: expected printable characters, as 'walker_*'"
+        )
+    return text
 
 
 def workers(text: str) -> int | None:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from wmrun_envserver import argument_types
 from wmrun_envserver.conformance import cli as conformance
 
+_LEASE_S = 60
 _DESCRIPTION = "Serve simulators to a wmrun learner over gRPC."
 _EXIT_CODES = """\
 exit status:
@@ -44,14 +45,31 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=version("wmrun-envserver"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_serve(commands)
+    serve = _add_serve(commands)
     _add_token(commands)
     _add_list(commands)
     _add_conformance(commands)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "serve":
+        _settle_lease(serve, arguments)
+    return arguments
 
 
-def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _settle_lease(serve: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Let a lease that was not asked for follow the longest one; refuse one that is longer."""
+    longest = arguments.max_lease_s
+    if arguments.lease_s is None:
+        arguments.lease_s = min(_LEASE_S, longest)
+    elif arguments.lease_s > longest:
+        serve.error(
+            f"--lease-s {arguments.lease_s} is longer than the longest lease, --max-lease-s "
+            f"{longest}: lower the one or raise the other"
+        )
+
+
+def _add_serve(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve",
         help="serve the environments of one backend",
@@ -63,8 +81,12 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_environments(serve.add_argument_group("environments"))
     _add_address(serve.add_argument_group("address"))
     _add_security(serve.add_argument_group("security"))
-    _add_limits(serve.add_argument_group("limits"))
+    limits = serve.add_argument_group("limits")
+    _add_sizes(limits)
+    _add_leases(limits)
+    _add_restarts(limits)
     _add_process(serve.add_argument_group("process"))
+    return serve
 
 
 def _add_environments(group: argparse._ArgumentGroup) -> None:
@@ -76,9 +98,9 @@ def _add_environments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--env",
-        action="append",
+        action=argument_types.AddSource,
         type=argument_types.source,
-        default=[],
+        default={},
         metavar="ID=SOURCE",
         help="offer ID: module:factory (gym), the path of a player (unity_mlagents), "
         "HOST:PORT[/WORLD] (dm_env_rpc); may be repeated",
@@ -86,6 +108,7 @@ def _add_environments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--allow",
         action="append",
+        type=argument_types.pattern,
         default=[],
         metavar="PATTERN",
         help="offer only the env ids that match, as 'walker_*'; may be repeated (default: all)",
@@ -141,7 +164,7 @@ def _add_security(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_limits(group: argparse._ArgumentGroup) -> None:
+def _add_sizes(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-sessions",
         type=argument_types.positive,
@@ -163,13 +186,15 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         metavar="MB",
         help="of one request or reply, 1 to 1024 MiB (default: %(default)s)",
     )
+
+
+def _add_leases(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--lease-s",
         type=argument_types.positive,
-        default=60,
         metavar="S",
         help="how long a session lives without a word from its client, unless that asks for "
-        "something else (default: %(default)s s)",
+        f"something else (default: {_LEASE_S} s, or --max-lease-s where that is less)",
     )
     group.add_argument(
         "--max-lease-s",
@@ -178,6 +203,9 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         metavar="S",
         help="the longest that a client may ask for (default: %(default)s s)",
     )
+
+
+def _add_restarts(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-restarts",
         type=argument_types.count,

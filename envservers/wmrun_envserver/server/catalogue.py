@@ -23,9 +23,15 @@ _LOG = logging.getLogger(__name__)
 TEST_BACKENDS = ("echo", "fault")
 """What `test_envs` adds: each offers the env id of its own name."""
 
+_MAX_ID_CHARACTERS = 256  # what an OpenSession may name at most
+_ID_RULE = (
+    f"an id has 1 to {_MAX_ID_CHARACTERS} printable characters, no ':' or '=', and no space at "
+    "either end"
+)
+
 
 class Catalogue:
-    """Env ids and the backend behind each. Ids that are empty or hold a ":" are never offered.
+    """Env ids and the backend behind each. Ids with a ":", among others, are never offered.
 
     Gymnasium imports the module named before a ":"; nothing a client sends may do that.
     """
@@ -67,7 +73,7 @@ class Catalogue:
         backend = load_backend(name)
         for env_id, source in sources.items():
             if not _may_be_offered(env_id):
-                raise SourceError(f"--env {env_id}={source}: an id is not empty and has no ':'")
+                raise SourceError(f"--env: {_shortened(env_id)} cannot be an env id: {_ID_RULE}")
             backend.offer(env_id, source)
         extra = {other: load_backend(other) for other in TEST_BACKENDS if test_envs}
         recipe = json.dumps(
@@ -92,9 +98,7 @@ class Catalogue:
     def backend(self, env_id: str) -> AnyBackend:
         """Return the backend behind `env_id`; raises `UnknownEnvError` where it is not allowed."""
         if not _may_be_offered(env_id):
-            raise UnknownEnvError(
-                f"env id {env_id!r} is refused: ids are not empty and have no ':'"
-            )
+            raise UnknownEnvError(f"env id {_shortened(env_id)} is refused: {_ID_RULE}")
         if self._is_allowed(env_id) and env_id in self._backend.family().env_ids:
             return self._backend
         if env_id in self._test_backends:
@@ -141,7 +145,12 @@ class Catalogue:
 
 
 def _may_be_offered(env_id: str) -> bool:
-    return bool(env_id) and ":" not in env_id
+    fits = 0 < len(env_id) <= _MAX_ID_CHARACTERS and env_id == env_id.strip()
+    return fits and env_id.isprintable() and not {":", "="} & set(env_id)
+
+
+def _shortened(env_id: str) -> str:
+    return repr(env_id if len(env_id) <= _MAX_ID_CHARACTERS else env_id[:60] + "…")
 
 
 def _described(backend: AnyBackend, env_id: str, family: str) -> messages.EnvInfo:

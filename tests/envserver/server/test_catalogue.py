@@ -86,8 +86,26 @@ def test_sources_become_ids_unless_they_name_modules(site):
     assert "mine" in catalogue.env_ids()
     with pytest.raises(SourceError, match="no such module"):
         Catalogue.load("many", sources={"mine": "broken"})
-    with pytest.raises(SourceError, match="has no ':'"):
-        Catalogue.load("many", sources={"my:own": "x"})
+
+
+@pytest.mark.parametrize(
+    "env_id", ["", "my:own", "a=b", "two\nlines", "bell\a", "\udcff", " padded", "x" * 257]
+)
+def test_ids_that_nobody_could_ask_for_are_refused_in_one_short_line(site, env_id):
+    with pytest.raises(SourceError) as caught:
+        Catalogue.load("many", sources={env_id: "my_package:make"})
+    said = str(caught.value)
+    assert said.startswith("--env: ")
+    assert "an id has 1 to 256 printable characters, no ':' or '='" in said
+    assert said.isprintable()
+    assert len(said) < 250
+    with pytest.raises(UnknownEnvError, match="is refused: an id has 1 to 256"):
+        Catalogue.load("many").backend(env_id)
+
+
+def test_ids_may_be_as_long_as_a_request_can_name_them(site):
+    for env_id in ("x" * 256, "größe 2", "a/b-v0"):
+        assert env_id in Catalogue.load("many", sources={env_id: "x"}).env_ids()
 
 
 def test_test_envs_come_beside_those_of_any_backend(site):
