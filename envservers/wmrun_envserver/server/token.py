@@ -9,6 +9,7 @@ import secrets
 from wmrun_envserver.server.private_file import PrivateFileError, read_private
 
 _NUM_BYTES = 32
+_REMEDY = "`wmrun-envserver token FILE` makes a file as it should be"
 _HEX = re.compile(rb"[0-9a-fA-F]{64}")
 
 
@@ -44,11 +45,9 @@ def read_token(path: str | os.PathLike[str]) -> str:
     try:
         content = read_private(path).strip()
     except PrivateFileError as error:
-        raise TokenError(str(error)) from None
+        raise TokenError(f"{error}. {_REMEDY}") from None
     if not _HEX.fullmatch(content):
-        raise TokenError(
-            f"{path} holds no token; expected 64 hex digits, as `wmrun-envserver token FILE` writes"
-        )
+        raise TokenError(f"{path} holds no token; expected 64 hex digits. {_REMEDY}")
     return content.decode().lower()
 
 

@@ -74,8 +74,24 @@ def test_a_huge_or_missing_file_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_file_of_another_user_is_refused(tmp_path):
-    path = token_file(tmp_path)
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_file_of_another_user_is_refused_for_that_whatever_its_mode(tmp_path, mode):
+    path = token_file(tmp_path, mode=mode)
     os.chown(path, 65534, -1)
-    with pytest.raises(TokenError, match="belongs to another user"):
+    with pytest.raises(TokenError, match=r"belongs to another user \(uid 65534\)") as caught:
+        read_token(path)
+    assert "chmod" not in str(caught.value)
+
+
+def test_whoever_may_write_to_the_directory_cannot_make_a_file_of_ours(tmp_path):
+    tmp_path.chmod(0o777)
+    assert read_token(token_file(tmp_path)) == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("content", "mode"), [(None, 0o600), (TOKEN, 0o644), ("x", 0o600), ("0" * 2**17, 0o600)]
+)
+def test_every_refusal_names_the_command_that_makes_a_right_file(tmp_path, content, mode):
+    path = tmp_path / "none" if content is None else token_file(tmp_path, content, mode)
+    with pytest.raises(TokenError, match="`wmrun-envserver token FILE` makes a file"):
         read_token(path)
