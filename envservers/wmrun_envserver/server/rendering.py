@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wmrun_envserver.server.hosts import ENV_ERRORS, Host
-from wmrun_envserver.server.refusal import Refused, public_text
+from wmrun_envserver.server.hosts import ENV_ERRORS, Host, failure_of
+from wmrun_envserver.server.refusal import Refused
 from wmrun_envserver.wire import messages, tensors
 from wmrun_envserver.wire.status import Reason
 
@@ -57,10 +57,8 @@ def _frame(host: Host, slot: int) -> np.ndarray:
     except Refused:
         raise
     except ENV_ERRORS as error:
-        text = public_text(error, debug=False)
-        raise Refused(
-            Reason.ENV_FAILED, f"slot {slot} cannot be drawn: {text}", slots=(slot,)
-        ) from error
+        slots, reason, text = failure_of((slot,), error, debug=False)
+        raise Refused(reason, f"slot {slot} cannot be drawn: {text}", slots=slots) from error
     frame = np.asarray(frame)
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
         raise Refused(

@@ -19,12 +19,12 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import NoReturn
 
-from wmrun_envserver.backends.base import EnvContractError, NeedsPartialBatch
+from wmrun_envserver.backends.base import NeedsPartialBatch
 from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.framing import Channel, ChannelClosed, Frame, Kind
-from wmrun_envserver.server.hosts import ENV_ERRORS, Move, Spec
+from wmrun_envserver.server.hosts import ENV_ERRORS, Move, Spec, failure_of
 from wmrun_envserver.server.output import log_to_stderr
-from wmrun_envserver.server.refusal import public_text, refusal_of
+from wmrun_envserver.server.refusal import refusal_of
 from wmrun_envserver.server.rows import RowTable
 from wmrun_envserver.server.simulators import LocalHost, Plan, local_host
 from wmrun_envserver.wire import messages, spaces, tensors
@@ -161,12 +161,9 @@ class _Worker:
     def _fail(self, error: BaseException) -> None:
         _LOG.error("a simulator failed", exc_info=error)
         refused = refusal_of(error, debug=self._plan.debug)
-        if isinstance(error, EnvContractError):
-            reason, message = Reason.ENV_CONTRACT, str(error)
-        elif refused.reason == Reason.ENV_FAILED:
-            reason, message = refused.reason, public_text(error, debug=self._plan.debug)
-        else:
-            reason, message = refused.reason, refused.message
+        reason, message = refused.reason, refused.message
+        if reason == Reason.ENV_FAILED:
+            _, reason, message = failure_of((), error, debug=self._plan.debug)
         detail = messages.ErrorDetail(reason=reason, message=message, field=refused.field)
         self._channel.send(Kind.FAILED, detail.SerializeToString())
 

@@ -231,6 +231,33 @@ def test_an_env_that_cannot_be_built_in_a_worker_refuses_the_session(start, tmp_
     assert client.call("GetServerInfo").limits.free_sessions == 8
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_wrong_spaces_break_the_contract_while_frames_are_drawn_wherever_they_are(
+    start, caplog, workers
+):
+    session = Workers(start(workers), config={"draws": True}, render_mode="rgb_array")
+    session.reset()
+    code, detail = session.client.refused("Render", session_id=session.id)
+    assert (code, detail.reason) == ("FAILED_PRECONDITION", "ENV_CONTRACT")
+    assert "SpaceError: the camera's image does not fit its space" in detail.message
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_simulator_rebuilt_with_wrong_spaces_breaks_the_contract_wherever_it_lives(
+    start, tmp_path, caplog, workers
+):
+    marker = tmp_path / "marker"
+    client = start(workers, Limits(max_restarts=1, restart_pause_s=0))
+    session = Workers(client, config={"space": str(marker)})
+    session.reset()
+    marker.touch()
+    rows = session.act(RAISE)
+    assert list(rows.status) == [messages.SLOT_FAILED]
+    assert rows.errors[0].reason == "ENV_CONTRACT"
+    assert "SpaceError: Box has low > high" in rows.errors[0].message
+
+
 @pytest.mark.servers
 def test_a_rebuilt_simulator_with_other_spaces_breaks_the_contract(start, tmp_path, caplog):
     marker = tmp_path / "marker"
@@ -307,3 +334,34 @@ def test_slots_that_begin_to_move_at_different_times_are_refused_wherever_they_l
     assert (code, detail.reason) == ("UNIMPLEMENTED", "UNSUPPORTED")
     assert detail.field == "want_capabilities"
     assert "the agents began to decide" in detail.message
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("name", "mates"), [("obedient", 1), ("obedient_vector", 2)])
+def test_a_pause_before_a_restart_holds_up_no_slot_of_the_same_worker(start, caplog, name, mates):
+    client = start(workers=1, limits=Limits(restart_pause_s=3600), name=name)
+    session = Workers(client, num_envs=2 * mates, want_capabilities=PARTIAL)
+    failing, others = [RAISE] * mates, list(range(mates, 2 * mates))
+    pids = _pids(session.reset())
+    rows = session.act(*failing, *[MOVE] * mates)
+    while len(rows.slot) < 2 * mates:
+        rows = session.act(*[MOVE] * mates, slots=others)
+    session.act(*failing, *[MOVE] * mates)
+    for _ in range(2):
+        rows = session.act(*[MOVE] * mates, slots=others)
+        assert list(rows.slot) == others
+    assert _pids(rows) == pids[mates:]
+
+
+@pytest.mark.servers
+def test_a_worker_lost_during_a_pause_fails_only_the_slots_that_had_simulators(start, caplog):
+    limits = Limits(restart_pause_s=3600, max_restarts=2)
+    session = Workers(start(workers=1, limits=limits), num_envs=2, want_capabilities=PARTIAL)
+    session.reset()
+    rows = session.act(RAISE, MOVE)
+    while len(rows.slot) < 2:
+        rows = session.act(MOVE, slots=[1])
+    session.act(RAISE, MOVE)
+    rows = session.act(KILL, slots=[1])
+    assert (list(rows.slot), list(rows.status)) == ([1], [messages.SLOT_RESTARTED])
+    assert [error.slot for error in rows.errors] == [1]

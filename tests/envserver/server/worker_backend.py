@@ -46,6 +46,8 @@ class ObedientEnv(Env):
         self._child: subprocess.Popen[bytes] | None = None
         if config.get("marker") and os.path.exists(config["marker"]):
             raise OSError("the licence is gone")
+        if config.get("space") and os.path.exists(config["space"]):
+            self.observation_space = spaces.Box((1,), "float32", 1, 0)
         if config.get("child"):
             self._child = subprocess.Popen(["sleep", "600"], start_new_session=True)
         if config.get("spaces_change_at") and os.path.exists(config["spaces_change_at"]):
@@ -64,6 +66,8 @@ class ObedientEnv(Env):
         return self._result()._replace(reward=reward, terminated=ended)
 
     def render(self) -> np.ndarray:
+        if self._config.get("draws"):
+            raise spaces.SpaceError("the camera's image does not fit its space")
         return np.full((4, 8, 3), self._step, np.uint8)
 
     def child_pids(self) -> Sequence[int]:
