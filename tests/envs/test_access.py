@@ -201,6 +201,17 @@ def test_files_that_cannot_be_used_are_named_with_their_key(tmp_path, server_fil
         Access.load(tls_ca=server_files.key)
 
 
+def test_a_key_of_another_certificate_is_refused_before_anything_connects(
+    server_files, client_files
+):
+    with pytest.raises(EnvAccessError) as caught:
+        Access.load(tls_ca=server_files.ca, tls_cert=client_files.cert, tls_key=server_files.key)
+    assert str(caught.value) == (
+        f"env.server.tls_key: {server_files.key} does not belong to the certificate "
+        f"{client_files.cert}"
+    )
+
+
 def test_the_repr_has_no_secret(server_files, token_file):
     access = Access.load(
         token_file=token_file,

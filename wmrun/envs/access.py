@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 from wmrun_envserver.server.private_file import PrivateFileError, read_private
+from wmrun_envserver.server.tls import TlsError, check_pair
 from wmrun_envserver.server.token import TokenError, bearer, read_token
 
 from wmrun.envs.errors import EnvAccessError
@@ -56,12 +57,15 @@ class Access:
                 "env.server.tls_cert is set without env.server.tls_ca; TLS needs the certificate "
                 "of the authority that signed the server's"
             )
-        return Access(
+        access = Access(
             token=None if token_file is None else _read_token(token_file),
             tls_ca=None if tls_ca is None else _read_pem("tls_ca", tls_ca),
             tls_cert=None if tls_cert is None else _read_pem("tls_cert", tls_cert),
             tls_key=None if tls_key is None else _read_key(tls_key),
         )
+        if tls_cert is not None and tls_key is not None:
+            _check_pair(tls_cert, tls_key)
+        return access
 
     def channel(self, address: str, options: Sequence[tuple[str, Any]]) -> grpc.Channel:
         """Return a channel to `address` whose every call carries the token."""
@@ -159,3 +163,10 @@ def _read_pem(key: str, path: PathLike) -> bytes:
     if b"-----BEGIN CERTIFICATE-----" not in content:
         raise EnvAccessError(f"env.server.{key}: {path} holds no certificate; expected PEM")
     return content
+
+
+def _check_pair(cert: PathLike, key: PathLike) -> None:
+    try:
+        check_pair(cert, key, "env.server.tls_cert", "env.server.tls_key")
+    except TlsError as error:
+        raise EnvAccessError(str(error)) from None

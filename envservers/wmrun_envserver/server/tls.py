@@ -40,7 +40,7 @@ class Tls:
             key=key_pem,
             client_ca=None if client_ca is None else _read("--tls-client-ca", client_ca),
         )
-        _check_pair(cert, key)
+        check_pair(cert, key, "--tls-cert", "--tls-key")
         if tls.client_ca is not None and client_ca is not None:
             _check_authority(client_ca)
         return tls
@@ -54,26 +54,29 @@ class Tls:
         )
 
 
+def check_pair(
+    cert: str | os.PathLike[str], key: str | os.PathLike[str], cert_name: str, key_name: str
+) -> None:
+    """Raise `TlsError`, with the names that the user gave the files, unless `key` is `cert`'s."""
+    # gRPC takes whatever it is given and then fails every handshake.
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, _no_passphrase)
+    except TlsError as error:
+        raise TlsError(f"{key_name}: {key}: {error}") from None
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise TlsError(f"{key_name}: {key} does not belong to the certificate {cert}") from None
+        raise TlsError(
+            f"{cert_name}, {key_name}: {cert} and {key} are not a certificate and its key in PEM: "
+            f"{error.reason or error}"
+        ) from None
+
+
 def _read(flag: str, path: str | os.PathLike[str]) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise TlsError(f"{flag}: {path}: {error.strerror}") from None
-
-
-def _check_pair(cert: str | os.PathLike[str], key: str | os.PathLike[str]) -> None:
-    # gRPC takes whatever it is given and then fails every handshake.
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, _no_passphrase)
-    except TlsError as error:
-        raise TlsError(f"--tls-key: {key}: {error}") from None
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise TlsError(f"--tls-key: {key} does not belong to the certificate {cert}") from None
-        raise TlsError(
-            f"--tls-cert, --tls-key: {cert} and {key} are not a certificate and its key in PEM: "
-            f"{error.reason or error}"
-        ) from None
 
 
 def _check_authority(path: str | os.PathLike[str]) -> None:
