@@ -59,8 +59,51 @@ def test_seeds_repeat_for_the_same_slot_and_differ_for_every_other() -> None:
         ("BAD_CONFIG", "qualty", "env.options.qualty: because"),
         ("CAPACITY", "num_envs", "env.num_envs: because"),
         ("TOO_LARGE", "", "env.task t: because"),
+        ("BAD_CONFIG", "env_id", "env.task t: because"),
+        ("BAD_CONFIG", "env_config_json", "env.task t: because"),
     ],
 )
 def test_refusal_names_the_key_of_the_config(reason: str, field: str, message: str) -> None:
     refusal = EnvRequestError("because", reason=reason, field=field)
     assert str(refused(EnvConfig(task="t"), refusal, "report")) == message
+
+
+REPORT = """\
+The env server is running (pid 7). Last lines of runs/r/server.log:
+      self._host.build(slots)
+    File "/venv/lib/wmrun_envserver/server/env_host.py", line 30, in build
+      self._make(slot)
+      ~~~~~~~~~~^^^^^^
+    File "/home/me/maze.py", line 3, in make
+      open_licence("maze.key")
+  OSError: the licence is gone
+
+  The above exception was the direct cause of the following exception:
+    File "/venv/lib/wmrun_envserver/server/opening.py", line 9, in _build
+      raise Refused(
+  wmrun_envserver.server.refusal.Refused: it could not be built:
+      maze.key"""
+
+
+def test_an_env_that_cannot_be_built_speaks_first_and_without_the_servers_own_frames() -> None:
+    refusal = EnvRequestError("OSError: the licence is gone", reason="ENV_FAILED")
+    error = refused(EnvConfig(task="maze"), refusal, REPORT)
+    assert (
+        str(error)
+        == """\
+env.task maze: OSError: the licence is gone
+The env server is running (pid 7). Last lines of runs/r/server.log:
+    File "/home/me/maze.py", line 3, in make
+      open_licence("maze.key")
+  OSError: the licence is gone
+
+  The above exception was the direct cause of the following exception:
+  wmrun_envserver.server.refusal.Refused: it could not be built:
+      maze.key"""
+    )
+
+
+def test_a_report_without_a_log_is_shown_as_it_is() -> None:
+    refusal = EnvRequestError("gone", reason="ENV_FAILED")
+    error = refused(EnvConfig(task="t"), refusal, "The env server at 10.0.0.1:5005 is not ours.")
+    assert str(error) == "env.task t: gone\nThe env server at 10.0.0.1:5005 is not ours."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -28,6 +29,9 @@ _COMMON_OPTIONS = (
 )
 _NO_OPTIONS = ("env_config_json", "env_id")
 """Fields of the request that a refusal names where no option is at fault."""
+_FRAME = re.compile(r'\s*File "(?P<file>.*)", line \d+')
+_IN_FRAME = " " * 6
+"""What the lines below a frame's first begin with, in a log that is indented by two spaces."""
 
 
 def session_request(
@@ -66,7 +70,7 @@ def slot_seeds(seed: int, role: Role, times_opened: int, num_envs: int) -> list[
 def refused(config: EnvConfig, refusal: EnvRequestError, report: str) -> EnvStartError:
     """Turn the refusal of a session into an error that names the key; `report` is of the server."""
     if refusal.reason == Reason.ENV_FAILED:
-        return EnvStartError(f"env.task {config.task}: {refusal.message}", hint=report)
+        return EnvStartError(f"env.task {config.task}: {refusal.message}", hint=_of_env(report))
     option = refusal.field.split(".")[0]
     keys = {
         Reason.ENV_UNKNOWN: "env.task",
@@ -79,3 +83,20 @@ def refused(config: EnvConfig, refusal: EnvRequestError, report: str) -> EnvStar
     elif refusal.reason == Reason.BAD_CONFIG:
         place = f"{place}.{refusal.field}"
     return EnvStartError(f"{place}: {refusal.message}")
+
+
+def _of_env(report: str) -> str:
+    """Return `report`, which ends with indented log lines, without frames of the server's code."""
+    kept: list[str] = []
+    is_ours = True  # so are those deepest down at the log's top, whose first line is cut off
+    for line in report.splitlines():
+        frame = _FRAME.match(line)
+        if frame is not None:
+            is_ours = "/wmrun_envserver/" in frame["file"]
+        elif not line.startswith(_IN_FRAME):
+            is_ours = is_ours and not kept
+            kept.append(line)
+            continue
+        if not is_ours:
+            kept.append(line)
+    return "\n".join(kept)
