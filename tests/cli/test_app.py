@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,17 @@ def ends(*arguments: str) -> int:
         main(arguments)
     assert isinstance(ended.value.code, int)
     return ended.value.code
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "ERROR"), ("DEBUG", "DEBUG")])
+def test_grpc_prints_no_more_than_errors_unless_told_to(
+    monkeypatch: pytest.MonkeyPatch, before: str | None, after: str
+) -> None:
+    monkeypatch.setenv("GRPC_VERBOSITY", before or "")
+    if before is None:
+        monkeypatch.delenv("GRPC_VERBOSITY")
+    ends("--version")
+    assert os.environ["GRPC_VERBOSITY"] == after
 
 
 @pytest.fixture

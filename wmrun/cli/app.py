@@ -35,6 +35,8 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback o
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
+    # gRPC prints failed handshakes line by line; our errors say in words what is wrong.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         build_app(arguments)(args=arguments, prog_name="wmrun")
