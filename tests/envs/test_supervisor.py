@@ -133,6 +133,24 @@ def test_family_whose_packages_are_missing_is_told_what_to_install(
     assert error.hint.endswith(f"{script} -m pip install 'wmrun-envserver[gym]'")
 
 
+@pytest.mark.parametrize("module", ["nomod", "badly_made"])
+def test_sources_that_cannot_be_imported_are_no_reason_to_install_an_extra(
+    log: ServerLog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: str
+) -> None:
+    (tmp_path / "badly_made.py").write_text("import what_it_needs")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(EnvStartError) as caught:
+        start_server(
+            python=None,
+            backend="gym",
+            log=log,
+            timeout_s=LIMIT_S,
+            sources={"mine": f"{module}:make"},
+        )
+    assert f"--env mine={module}:make: importing {module} failed" in caught.value.message
+    assert "pip install" not in str(caught.value)
+
+
 def test_extras_are_spelt_as_pip_knows_them(log: ServerLog, script: Path) -> None:
     said = "backend 'dm_env_rpc' cannot be loaded: No module named 'dm_env_rpc'"
     write_script(script, f'echo "wmrun-envserver: error: {said}" >&2; exit 3')

@@ -244,9 +244,10 @@ def _start_error(
             f"{interpreter} (env.server.python) has no wmrun_envserver",
             hint=f"Install it there: {interpreter} -m pip install '{_requirement(backend)}'",
         )
-    says_itself = "env.server.python" in tail
-    hint = install if missing and not says_itself else None
     own_words = tail.partition(_SERVER_ERROR)[2]
+    # What an env of the user's own needs, no extra of ours brings.
+    says_itself = "env.server.python" in tail or own_words.startswith("--env ")
+    hint = install if missing and not says_itself else None
     if own_words:
         return EnvStartError(f"env.backend {backend}: {own_words}", hint=hint)
     return EnvStartError(f"{what} {describe_exit(process.returncode)}. {log.excerpt()}", hint=hint)

@@ -75,9 +75,11 @@ class GymBackend(Backend):
     def offer(self, env_id: str, source: str) -> None:
         """Offer a factory `module:factory`, or what importing a module registers.
 
-        See `gym_makers.from_source` for the forms. Raises `SourceError`.
+        See `gym_sources.from_source` for the forms. Raises `SourceError`.
         """
-        self._offered[env_id] = self._makers.from_source(env_id, source)
+        from wmrun_envserver.backends.gym_sources import from_source
+
+        self._offered[env_id] = from_source(env_id, source)
 
     def prepare(self, env_id: str, config: Mapping[str, Any]) -> EnvTraits:
         maker = self._maker(env_id)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from importlib.metadata import metadata
-from operator import attrgetter
-from types import ModuleType
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
-from wmrun_envserver.backends.base import ConfigError, SourceError
+from wmrun_envserver.backends.base import ConfigError
 from wmrun_envserver.backends.closest import did_you_mean
 
 RENDER_MODE = "rgb_array"
@@ -117,7 +112,7 @@ class Factory(Maker):
         env = self._create(**kwargs, **chosen)
         if not isinstance(env, gymnasium.Env):
             raise ConfigError(
-                f"{self._source} returned {_described(env)}, expected a gymnasium.Env",
+                f"{self._source} returned {described(env)}, expected a gymnasium.Env",
                 "env_id",
             )
         return env
@@ -136,82 +131,14 @@ def registered(env_id: str) -> Maker | None:
     return None if spec is None else Registered(spec)
 
 
-def from_source(env_id: str, source: str) -> Maker:
-    """Return the maker that `source` names, importing its module.
-
-    - `module:factory` names a callable, or an env class; dots reach into it.
-    - `module:ID` names an env that the module registers when it is imported.
-    - `module` registers `env_id` itself.
-
-    Modules are looked for where Python does and, last, in the working directory. Raises
-    `SourceError` naming what is there instead.
-    """
-    module_name, colon, name = source.partition(":")
-    before = set(gymnasium.registry)
-    module = _imported(env_id, source, module_name)
-    if not colon:
-        name = env_id
-    elif name and all(part.isidentifier() for part in name.split(".")):
-        found = _attribute(module, name)
-        if found is not None:
-            return _factory(found, env_id, source)
-    maker = registered(name)
-    if maker is None:
-        new = [env for env in gymnasium.registry if env not in before]
-        raise SourceError(_nothing(env_id, source, module, name, new, bool(colon)))
-    return maker
-
-
-def _factory(found: Any, env_id: str, source: str) -> Factory:
-    if not callable(found):
-        raise SourceError(
-            f"--env {env_id}={source}: that is {_described(found)}, expected a callable that "
-            "returns a gymnasium.Env"
-        )
-    return Factory(found, source)
-
-
-def _imported(env_id: str, source: str, name: str) -> ModuleType:
-    if not name or not all(part.isidentifier() for part in name.split(".")):
-        raise SourceError(
-            f"--env {env_id}={source}: expected module:factory, such as my_envs.maze:make, "
-            "or a module that registers the id"
-        )
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        advice = ""
-        if isinstance(error, ModuleNotFoundError) and name.startswith(f"{error.name}"):
-            advice = ". Install its package, or add its directory to PYTHONPATH"
-        raise SourceError(
-            f"--env {env_id}={source}: importing {name} failed: "
-            f"{type(error).__name__}: {error}{advice}"
-        ) from error
-
-
-def _attribute(module: ModuleType, name: str) -> Any:
-    try:
-        return attrgetter(name)(module)
-    except AttributeError:
-        return None
-
-
-def _nothing(
-    env_id: str, source: str, module: ModuleType, name: str, new: list[str], named: bool
-) -> str:
-    start = f"--env {env_id}={source}: "
-    listed = f" It registers: {', '.join(new)}." if new else ""
-    if not named:
-        close = did_you_mean(name, new)
-        return (
-            f"{start}{module.__name__} registers no env {name!r}.{close}{listed} "
-            f"A factory is named with a colon: {module.__name__}:make"
-        )
-    public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-    close = did_you_mean(name, [*public, *new])
-    return f"{start}{module.__name__} has no {name!r}.{close}{listed}"
+def described(value: Any) -> str:
+    """Return what `value` is, for people who expected an env or its factory."""
+    if isinstance(value, type):
+        return f"the class {value.__qualname__}, not an instance"
+    kind = type(value)
+    if kind.__module__.partition(".")[0] == "gym":
+        return f"an env of the old gym package ({kind.__qualname__})"
+    return f"{'an' if kind.__qualname__[0] in 'aeiouAEIOU' else 'a'} {kind.__qualname__}"
 
 
 def _may_render(creator: Any) -> bool:
@@ -225,12 +152,3 @@ def _signature(create: Callable[..., Any]) -> inspect.Signature | None:
         return inspect.signature(create)
     except (TypeError, ValueError):  # some callables of extension modules have none
         return None
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__qualname__}, not an instance"
-    kind = type(value)
-    if kind.__module__.partition(".")[0] == "gym":
-        return f"an env of the old gym package ({kind.__qualname__})"
-    return f"{'an' if kind.__qualname__[0] in 'aeiouAEIOU' else 'a'} {kind.__qualname__}"

@@ -82,6 +82,7 @@ def mazes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (package / "maze.py").write_text(MAZES)
     (package / "broken.py").write_text("import a_package_that_is_missing")
     monkeypatch.setenv("MUJOCO_GL", "egl")  # else the first frame would set it, and leave it so
+    monkeypatch.setenv("PYTHONPATH", "/a/place")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
@@ -148,7 +149,13 @@ def test_classes_attributes_and_registered_ids_are_sources_too(
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("my_envs.maze:mkae", "my_envs.maze has no 'mkae'. Did you mean Maze or make?"),
+        (
+            "my_envs.maze:mkae",
+            "my_envs.maze has no 'mkae'. Did you mean Maze or make? It has: Maze, Blind, make, "
+            "limited, make_nothing, make_class, factories, Box and 1 more. It registers: Maze-v0",
+        ),
+        ("my_envs.maze:nope", "my_envs.maze has no 'nope'. It has: Maze, Blind, make,"),
+        ("my_envs:nope", "my_envs has no 'nope'. Nothing in it can be called."),
         ("my_envs.maze:Maze-v1", "Did you mean Maze-v0"),
         ("my_envs.maze:factories.large", "my_envs.maze has no 'factories.large'."),
         (
@@ -160,8 +167,10 @@ def test_classes_attributes_and_registered_ids_are_sources_too(
         (
             "my_envs.amaze:make",
             "importing my_envs.amaze failed: ModuleNotFoundError: No module named 'my_envs.amaze'. "
-            "Install its package, or add its directory to PYTHONPATH",
+            f"{sys.executable} looks in its own packages, in PYTHONPATH (/a/place) and in the "
+            "working directory (",
         ),
+        ("nomod:X", "set PYTHONPATH=DIR to the directory that holds nomod"),
         (
             "my_envs.broken:make",
             "importing my_envs.broken failed: ModuleNotFoundError: No module named "
@@ -203,6 +212,13 @@ def test_factories_that_cannot_be_used_are_refused(
         prepared(backend, config)
     assert message in str(caught.value)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("source", ["my_envs.broken:make", "my_envs.maze:nope"])
+def test_a_module_that_is_there_is_not_looked_for_elsewhere(source: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        offering("maze", source)
+    assert "PYTHONPATH" not in str(caught.value)
 
 
 def test_ids_of_modules_are_unknown_unless_offered() -> None:
