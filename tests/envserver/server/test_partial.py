@@ -168,3 +168,30 @@ def test_a_masked_reset_in_a_partial_batch_answers_for_the_slots_named(connect):
     assert (list(rows.slot), list(rows.episode)) == ([2, 1], [1, 1])
     assert vectors(rows)[:, 2].tolist() == [8, 9]
     assert session.step().step_in_episode == [1, 1, 1]
+
+
+def test_a_pause_before_a_restart_holds_up_no_other_slot(connect, caplog):
+    always = Script(step_error=RuntimeError("boom"))
+    backend = ScriptedBackend(always, Script(), always)
+    limits = Limits(restart_pause_s=3600)
+    session = Stepper(connect(backend, limits), num_envs=2, want_capabilities=PARTIAL)
+    session.reset()
+    assert list(session.step().status) == [messages.SLOT_RESTARTED, messages.SLOT_OK]
+    rows = session.step(slots=[0, 1])
+    assert (list(rows.slot), list(rows.step_in_episode)) == ([1], [2])
+    assert backend.made[2].closed.is_set()
+    rows = session.step(slots=[1])
+    assert (list(rows.slot), list(rows.step_in_episode)) == ([1], [3])
+
+
+def test_a_simulator_that_waits_to_be_replaced_is_closed_and_asked_for_nothing(connect, caplog):
+    always = VectorScript(step_error=RuntimeError("boom"), error_at=2)
+    backend = ScriptedVectorBackend(always, VectorScript(), always, slots_per_simulator=2)
+    limits = Limits(restart_pause_s=3600)
+    session = Stepper(connect(backend, limits), num_envs=4, want_capabilities=PARTIAL)
+    session.reset()
+    assert list(session.step().slot) == [0, 1, 2, 3]
+    assert list(session.step().slot) == [2, 3]
+    assert backend.made[2].is_closed
+    assert list(session.step(slots=[2, 3]).slot) == [2, 3]
+    assert len(backend.made[2].calls) == 2

@@ -132,7 +132,7 @@ class ObedientVector(VectorEnv):
             for row, slot in enumerate(reset)
         ]
         return Batch(
-            slots=np.array([*step, *reset]),
+            slots=np.array([*step, *reset], np.int64),
             obs=[np.stack([result.obs[leaf] for result in results]) for leaf in range(2)]
             if results
             else [np.zeros((0, 4)), np.zeros(0, object)],
