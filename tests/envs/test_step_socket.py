@@ -20,7 +20,7 @@ from wmrun_envserver.wire.step_socket import StepKind
 
 from tests.envs.conftest import LIMIT_S, kill_process, stop_process
 from tests.envs.scripted_server import script, scripted
-from tests.envs.step_relay import Answer, Cut, Forward, StepRelay, frame, link
+from tests.envserver.step_relay import Answer, Cut, Forward, StepRelay, frame, passed_on
 from wmrun.envs import call_watch, client, exchange, heartbeat
 from wmrun.envs.client import EnvSession, SessionRequest
 from wmrun.envs.errors import EnvProtocolError, EnvRequestError, EnvServerLost
@@ -56,7 +56,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def relay(server: ServerProcess, directory: Path) -> Iterator[StepRelay]:
-    relay = StepRelay(server.address, directory)
+    relay = StepRelay(server.address, link(server.address, directory))
     yield relay
     relay.close()
 
@@ -65,6 +65,13 @@ def relay(server: ServerProcess, directory: Path) -> Iterator[StepRelay]:
 def short_margin(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (client, exchange):
         monkeypatch.setattr(module, "DEADLINE_MARGIN_S", 0.2)
+
+
+def link(address: str, directory: Path) -> str:
+    """Return an address in `directory` of the server at `address`, with no step socket beside."""
+    path = directory / "p.sock"
+    path.symlink_to(address.removeprefix("unix:"))
+    return f"unix:{path}"
 
 
 def request(**changes: Any) -> SessionRequest:
@@ -340,7 +347,7 @@ def test_a_wait_that_is_interrupted_leaves_a_session_that_can_be_reset(relay: St
         interrupted.set()
         rows = session.reset()
         assert (rows.is_first.all(), rows.obs["vector"][0, 0]) == (True, 0)
-        relay.answer = lambda request, forward: forward()
+        relay.answer = passed_on
         assert count(session) == 1
     assert relay.steps == [2, 4]
 

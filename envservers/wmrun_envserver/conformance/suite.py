@@ -23,6 +23,7 @@ from wmrun_envserver.conformance import (  # noqa: F401
     process,
     security,
     seeding,
+    step_socket,
     stepping,
 )
 from wmrun_envserver.conformance.check import Check, Result, Skip, Unmet, registered

@@ -11,6 +11,8 @@ from wmrun_envserver.wire import messages
 from wmrun_envserver.wire.service import METHODS, STREAM_METHODS
 from wmrun_envserver.wire.status import ERROR_METADATA_KEY, error_detail
 
+from tests.envserver.step_relay import Answer, StepRelay, passed_on
+
 _BY_PATH = {method.path: method for method in METHODS.values()}
 _STREAMS = {method.path: method for method in STREAM_METHODS.values()}
 _OPTIONS = (
@@ -82,7 +84,10 @@ Mutation = Callable[[Call], Any]
 
 
 class Proxy(grpc.GenericRpcHandler):
-    """Serves `address` from `start` to `stop`; every unary call goes through `mutation`."""
+    """Serves `address` from `start` to `stop`; every unary call goes through `mutation`.
+
+    `stream` changes replies of StepStreams, `step` answers what comes over the step socket.
+    """
 
     def __init__(
         self,
@@ -92,12 +97,14 @@ class Proxy(grpc.GenericRpcHandler):
         *,
         stream: Callable[[Any], Any] = lambda reply: reply,
         ends_streams_well: bool = False,
+        step: Answer = passed_on,
         credentials: grpc.ServerCredentials | None = None,
     ) -> None:
         self._mutation = mutation
         self._stream = stream
         self._ends_streams_well = ends_streams_well
         self._opened: list[str] = []
+        self._steps = StepRelay(upstream, address, step) if _is_unix(address) else None
         self._channel = grpc.insecure_channel(upstream, options=_OPTIONS)
         self._server = grpc.server(ThreadPoolExecutor(24), (self,), options=_OPTIONS)
         if credentials is None:
@@ -111,6 +118,8 @@ class Proxy(grpc.GenericRpcHandler):
     def stop(self) -> None:
         """Stop, and close the sessions that were opened: mutations may lose them."""
         self._server.stop(None).wait()
+        if self._steps is not None:
+            self._steps.close()
         close = self._channel.unary_unary(METHODS["CloseSession"].path)
         for session_id in self._opened:
             request = messages.CloseSessionRequest(session_id=session_id)
@@ -161,6 +170,10 @@ class Proxy(grpc.GenericRpcHandler):
                 context.abort(error.code(), error.details())
 
         return handle
+
+
+def _is_unix(address: str) -> bool:
+    return address.startswith("unix:")
 
 
 def _metadata(context: Any) -> list[tuple[str, str]]:

@@ -15,9 +15,12 @@ from wmrun_envserver.conformance.launch import Launcher
 from wmrun_envserver.conformance.peer import Target
 from wmrun_envserver.conformance.run import Settings
 from wmrun_envserver.conformance.suite import Suite, all_checks
+from wmrun_envserver.wire import messages
+from wmrun_envserver.wire.step_socket import StepKind
 
 from tests.envserver.conformance.mutations import Broken, all_broken
 from tests.envserver.conformance.proxy import Call, Proxy
+from tests.envserver.step_relay import Cut, Forward, frame
 
 pytestmark = pytest.mark.servers
 ROOT = Path(__file__).parents[3]
@@ -34,7 +37,7 @@ PROCESSES = [
     (30, "listens_anywhere", "0.0.0.0 without TLS"),
     (30, "serves_in_public", "a directory of mode 0755"),
 ]
-STREAM = 32
+STREAM, STEP_SOCKET = 32, 33
 
 
 def rewarded(reply: Any) -> Any:
@@ -52,7 +55,9 @@ def outcome(number: int, target: Target, launcher=None) -> Result:
 
 def test_there_is_a_wrong_server_for_every_check():
     numbers = (
-        {way.check for way in all_broken()} | {number for number, _, _ in PROCESSES} | {STREAM}
+        {way.check for way in all_broken()}
+        | {number for number, _, _ in PROCESSES}
+        | {STREAM, STEP_SOCKET}
     )
     assert numbers == {check.number for check in all_checks()}
 
@@ -126,6 +131,54 @@ def test_a_socket_that_others_can_reach_fails_the_security_check(echo_server, tm
 )
 def test_a_stream_that_is_wrong_at_one_point_fails_its_check(options, words, broken):
     result = outcome(STREAM, broken(Call.forward, **options))
+    assert result.status == "FAIL"
+    assert words in str(result.unmet)
+
+
+def reward_more(request: messages.StepRequest, forward: Forward) -> bytes:
+    kind, reply = _answer(forward())
+    return frame(kind, rewarded(reply)) if kind == StepKind.REPLY else frame(kind, reply)
+
+
+def end_at_refusals(request: messages.StepRequest, forward: Forward) -> bytes:
+    answer = forward()
+    if answer[4] == StepKind.REFUSED:
+        raise Cut(answer)
+    return answer
+
+
+def reply_to_anything(request: messages.StepRequest, forward: Forward) -> bytes:
+    kind, reply = _answer(forward())
+    if kind == StepKind.REFUSED:
+        return frame(StepKind.REPLY, messages.StepReply(seq=request.seq))
+    return frame(kind, reply)
+
+
+def never_replay(request: messages.StepRequest, forward: Forward) -> bytes:
+    kind, reply = _answer(forward())
+    if kind == StepKind.REPLY:
+        reply.replayed = False
+    return frame(kind, reply)
+
+
+def _answer(data: bytes) -> tuple[int, Any]:
+    kind = data[4]
+    message = messages.StepReply if kind == StepKind.REPLY else messages.ErrorDetail
+    return kind, message.FromString(data[5:])
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (reward_more, "step socket, rows of step 1"),
+        (never_replay, "replayed"),
+        (end_at_refusals, "got the end of the connection"),
+        (reply_to_anything, "expected SEQ_GAP, got a reply"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_step_socket_that_is_wrong_at_one_point_fails_its_check(step, words, broken):
+    result = outcome(STEP_SOCKET, broken(Call.forward, step=step))
     assert result.status == "FAIL"
     assert words in str(result.unmet)
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.wire import messages
 from wmrun_envserver.wire.framing import Channel, ChannelClosed
 from wmrun_envserver.wire.step_socket import STEP_SOCKET_SUFFIX, StepKind
@@ -28,26 +29,34 @@ class Cut(Exception):
         self.data = data
 
 
-class StepRelay:
-    """Makes `directory` look like that of the server at `address`, with itself as step socket."""
+def passed_on(request: messages.StepRequest, forward: Forward) -> bytes:
+    """Answer as the server does."""
+    return forward()
 
-    def __init__(self, address: str, directory: Path) -> None:
-        path = Path(address.removeprefix("unix:"))
-        self.address = link(address, directory)
-        self.answer: Answer = lambda request, forward: forward()
+
+class StepRelay:
+    """The step socket of a server at `address` that stands in for the one at `upstream`."""
+
+    def __init__(self, upstream: str, address: str, answer: Answer = passed_on) -> None:
+        self.address = address
+        self.answer = answer
         self.steps: list[int] = []
         """The seq of every step that came by."""
         self.ended = threading.Event()
         """A client has hung up."""
-        self._upstream = path.with_name(path.name + STEP_SOCKET_SUFFIX)
+        self._upstream = _step_path(upstream)
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(directory / self._upstream.name))
+        # The name that the server tells its clients is its own.
+        self._path = _step_path(address).with_name(self._upstream.name)
+        self._path.unlink(missing_ok=True)
+        self._listener.bind(str(self._path))
         self._listener.listen()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         """Take no more connections; those there are stay."""
         self._listener.shutdown(socket.SHUT_RDWR)
+        self._path.unlink()
 
     def _accept(self) -> None:
         with self._listener:
@@ -61,7 +70,8 @@ class StepRelay:
     def _serve(self, end: socket.socket) -> None:
         with end, socket.socket(socket.AF_UNIX) as upstream:
             upstream.connect(str(self._upstream))
-            client, server = Channel(end, StepKind), Channel(upstream, StepKind)
+            client = Channel(end, StepKind, Limits().max_message_bytes)
+            server = Channel(upstream, StepKind)
             try:
                 while True:
                     request = client.wait().payload
@@ -71,7 +81,7 @@ class StepRelay:
             except Cut as cut:
                 with suppress(BrokenPipeError):  # the client may have hung up before
                     end.sendall(cut.data)
-            except ChannelClosed:
+            except (ChannelClosed, BrokenPipeError):
                 self.ended.set()
 
     def _answered(self, data: bytes, server: Channel[StepKind]) -> bytes:
@@ -80,19 +90,19 @@ class StepRelay:
             reply = server.wait()
             return frame(reply.kind, reply.payload)
 
-        request = messages.StepRequest.FromString(data)
+        try:
+            request = messages.StepRequest.FromString(data)
+        except DecodeError:
+            return forward()
         self.steps.append(request.seq)
         return self.answer(request, forward)
-
-
-def link(address: str, directory: Path) -> str:
-    """Return an address in `directory` of the server at `address`, with no step socket beside."""
-    path = directory / "p.sock"
-    path.symlink_to(address.removeprefix("unix:"))
-    return f"unix:{path}"
 
 
 def frame(kind: int, payload: Message | bytes) -> bytes:
     """Return a frame as it travels."""
     data = payload if isinstance(payload, bytes) else payload.SerializeToString()
     return struct.pack("<IB", len(data), kind) + data
+
+
+def _step_path(address: str) -> Path:
+    return Path(address.removeprefix("unix:") + STEP_SOCKET_SUFFIX)
