@@ -75,6 +75,13 @@ def test_a_step_gives_the_same_rows_as_a_call(start):
         assert reply.rows.SerializeToString() == slow.step().SerializeToString()
 
 
+def test_the_example_of_the_protocol_is_a_request(start):
+    steps = start().connect()
+    steps.send_raw(bytes.fromhex("05 00 00 00 01 0a 01 73 10 02"))
+    detail = steps.refusal()
+    assert (detail.reason, detail.session_id, detail.seq) == ("SESSION_UNKNOWN", "s", 2)
+
+
 def test_calls_and_steps_of_one_session_take_turns(start):
     served = start()
     session, steps = served.session(), served.connect()
