@@ -35,12 +35,7 @@ def last_row_shows_the_next_episode(call: Call) -> Any:
 
 @breaks(12, "expected FAILED_PRECONDITION, got OK")
 def disabled_means_next_step(call: Call) -> Any:
-    if call.name == "OpenSession" and call.request.autoreset == messages.DISABLED:
-        call.request.autoreset = messages.NEXT_STEP
-        reply = call.forward()
-        reply.autoreset = messages.DISABLED
-        return reply
-    return call.forward()
+    return opened_as_next_step(call, messages.DISABLED)
 
 
 @breaks(12, "expected NOT_RESET")
@@ -87,12 +82,7 @@ class AutoresetAfterAnExplicitReset:
 
 @breaks(14, "rows of slot")
 def same_step_means_next_step(call: Call) -> Any:
-    if call.name == "OpenSession" and call.request.autoreset == messages.SAME_STEP:
-        call.request.autoreset = messages.NEXT_STEP
-        reply = call.forward()
-        reply.autoreset = messages.SAME_STEP
-        return reply
-    return call.forward()
+    return opened_as_next_step(call, messages.SAME_STEP)
 
 
 @breaks(14, "INVALID_ARGUMENT")
@@ -110,4 +100,14 @@ def time_limits_terminate(call: Call) -> Any:
         ended = [one or two for one, two in zip(rows.terminated, rows.truncated, strict=True)]
         rows.terminated[:] = ended
         rows.truncated[:] = [False] * len(ended)
+    return reply
+
+
+def opened_as_next_step(call: Call, autoreset: messages.Autoreset) -> Any:
+    """Grant `autoreset` in words, and open the session with another."""
+    if call.name != "OpenSession" or call.request.autoreset != autoreset:
+        return call.forward()
+    call.request.autoreset = messages.NEXT_STEP
+    reply = call.forward()
+    reply.autoreset = autoreset
     return reply
