@@ -23,6 +23,8 @@ START_LIMIT_S = 60.0
 LOG = "log"
 _POLL_S = 0.05
 _LOG_TAIL = 400
+# Reads to the end of a pipe that only the suite holds open, then kills a process group.
+_GUARD = 'cat > /dev/null; kill -s KILL -- "-$1"'
 
 
 class LaunchError(Exception):
@@ -93,18 +95,24 @@ class Launcher:
 
 
 class Launched:
-    """A server process that may be killed and started again at the same address."""
+    """A server process that may be killed and started again at the same address.
+
+    It ends with the suite, also where that is killed and can end nothing any more.
+    """
 
     def __init__(self, launcher: Launcher, target: Target, directory: str) -> None:
         self.target = target
         self.directory = Path(directory)
         self._launcher = launcher
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._seen: set[int] = set()
 
     def start(self, deadline: Deadline) -> None:
         """Start the process and return once it answers; raises `LaunchError`."""
+        self._dismiss_guard()
         self._process = self._launcher.spawn(self.target.address, self.directory)
+        self._guard = _guard(self._process.pid)
         peer = Peer(self.target, deadline)
         try:
             self._await_answer(peer, time.monotonic() + deadline.clip(START_LIMIT_S))
@@ -146,11 +154,19 @@ class Launched:
         if self._process is None:
             return
         self.descendants()
+        self._dismiss_guard()
         self.process.kill()
         self.process.wait()
         for pid in self._seen:
             if is_running(pid):
                 os.kill(pid, signal.SIGKILL)
+
+    def _dismiss_guard(self) -> None:
+        if self._guard is None:
+            return
+        self._guard.kill()
+        self._guard.communicate()
+        self._guard = None
 
     def _await_answer(self, peer: Peer, until: float) -> None:
         while True:
@@ -192,6 +208,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _guard(group: int) -> subprocess.Popen[bytes]:
+    """Start what kills the processes of `group` once this process is gone."""
+    return subprocess.Popen(
+        ["sh", "-c", _GUARD, "guard", str(group)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _descendants(root: int) -> set[int]:
