@@ -24,56 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command to `parser`."""
     parser.description = (
         "Check an environment server, in whatever language, against the protocol. Exit status: "
-        "0 all checks passed, 1 a check failed, 2 wrong usage, 3 nothing answers."
+        "0 all checks passed, 1 a check failed, 2 wrong usage, 3 nothing answers, "
+        "or nothing that takes these credentials."
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--target", metavar="ADDRESS", help="HOST:PORT or unix:/DIR/NAME.sock")
-    where.add_argument(
-        "--launch",
-        metavar="COMMAND",
-        help="start the server with this command, in which {address} (or {port}) says where to "
-        "listen; checks that stop or kill the server need it",
-    )
-    parser.add_argument("--token-file", type=Path, metavar="F", help="the server's token")
-    parser.add_argument("--tls-ca", type=Path, metavar="F", help="who signed the server (PEM)")
-    parser.add_argument("--tls-cert", type=Path, metavar="F", help="the client's certificate (PEM)")
-    parser.add_argument("--tls-key", type=Path, metavar="F", help="the client's key (PEM)")
-    parser.add_argument(
-        "--env-id", metavar="ID", help="the environment to test (default: echo, else the first)"
-    )
-    parser.add_argument("--config", default="{}", metavar="JSON", help="its options")
-    parser.add_argument(
-        "--num-envs", type=_positive, default=2, metavar="N", help="slots (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--steps",
-        type=_positive,
-        default=1000,
-        metavar="N",
-        help="random steps of check 9, and how long others look for the end of an episode "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--echo-env-id", default="echo", metavar="ID", help="(default: echo)")
-    parser.add_argument("--fault-env-id", default="fault", metavar="ID", help="(default: fault)")
-    parser.add_argument(
-        "--only",
-        action="append",
-        default=[],
-        metavar="CHECK",
-        help="a number or a name; repeatable",
-    )
-    parser.add_argument(
-        "--skip",
-        action="append",
-        default=[],
-        metavar="CHECK",
-        help="a number or a name; repeatable",
-    )
-    parser.add_argument(
-        "--time-limit", type=_positive, default=120, metavar="S", help="of one check (default: 120)"
-    )
-    parser.add_argument("--list", action="store_true", help="list the checks and stop")
-    parser.add_argument("--json", action="store_true", help="write the results as JSON")
+    _add_server(parser)
+    _add_subject(parser)
+    _add_choice(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -103,6 +59,63 @@ def select(checks: Sequence[Check], only: Sequence[str], skip: Sequence[str]) ->
     wanted = {_find(checks, word).number for word in only} or {check.number for check in checks}
     unwanted = {_find(checks, word).number for word in skip}
     return [check for check in checks if check.number in wanted - unwanted]
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--target", metavar="ADDRESS", help="HOST:PORT or unix:/DIR/NAME.sock")
+    where.add_argument(
+        "--launch",
+        metavar="COMMAND",
+        help="start the server with this command, in which {address} (or {port}) says where to "
+        "listen; checks that stop or kill the server need it",
+    )
+    parser.add_argument("--token-file", type=Path, metavar="F", help="the server's token")
+    parser.add_argument("--tls-ca", type=Path, metavar="F", help="who signed the server (PEM)")
+    parser.add_argument("--tls-cert", type=Path, metavar="F", help="the client's certificate (PEM)")
+    parser.add_argument("--tls-key", type=Path, metavar="F", help="the client's key (PEM)")
+
+
+def _add_subject(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--env-id", metavar="ID", help="the environment to test (default: echo, else the first)"
+    )
+    parser.add_argument("--config", default="{}", metavar="JSON", help="its options")
+    parser.add_argument(
+        "--num-envs", type=_positive, default=2, metavar="N", help="slots (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps",
+        type=_positive,
+        default=1000,
+        metavar="N",
+        help="random steps of check 9, and how long others look for the end of an episode "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--echo-env-id", default="echo", metavar="ID", help="(default: echo)")
+    parser.add_argument("--fault-env-id", default="fault", metavar="ID", help="(default: fault)")
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="CHECK",
+        help="a number or a name; repeatable",
+    )
+    parser.add_argument(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="CHECK",
+        help="a number or a name; repeatable",
+    )
+    parser.add_argument(
+        "--time-limit", type=_positive, default=120, metavar="S", help="of one check (default: 120)"
+    )
+    parser.add_argument("--list", action="store_true", help="list the checks and stop")
+    parser.add_argument("--json", action="store_true", help="write the results as JSON")
 
 
 def _make(checks: Sequence[Check], arguments: argparse.Namespace) -> int:

@@ -30,12 +30,24 @@ from wmrun_envserver.conformance.check import Check, Result, Skip, Unmet, regist
 from wmrun_envserver.conformance.launch import Launched, Launcher, LaunchError
 from wmrun_envserver.conformance.peer import Deadline, Peer, Target, told
 from wmrun_envserver.conformance.run import Run, Settings
+from wmrun_envserver.wire import messages
+from wmrun_envserver.wire.handshake import Names, tls_trouble
+from wmrun_envserver.wire.status import detail_of
 
 ANSWER_LIMIT_S = 10.0
 
 
+_NAMES = Names(
+    client="this command",
+    address="--target",
+    tls_ca="--tls-ca",
+    tls_cert="--tls-cert",
+    tls_key="--tls-key",
+)
+
+
 class NobodyAnswersError(Exception):
-    """There is no server to test; the message says where it was looked for."""
+    """There is no server to test, or none that answers us; the message says where and why."""
 
 
 def all_checks() -> list[Check]:
@@ -61,7 +73,12 @@ class Suite:
         if self._launcher is not None:
             self._start(self._launcher)
         elif not self._answers(ANSWER_LIMIT_S):
-            raise NobodyAnswersError(f"nothing answers at {self._target.address}: {self._silence}")
+            raise NobodyAnswersError(self._why_silent())
+        try:
+            self._require_access()
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,6 +132,30 @@ class Suite:
         except LaunchError as error:
             raise NobodyAnswersError(str(error)) from None
         self._target = self._launched.target
+
+    def _why_silent(self) -> str:
+        address = self._target.address
+        trouble = tls_trouble(address, self._target, _NAMES)
+        if trouble is None:
+            return f"nothing answers at {address}: {self._silence}"
+        return f"no connection to {address}: {trouble.problem}. {trouble.hint}"
+
+    def _require_access(self) -> None:
+        """Raise `NobodyAnswersError` where the server does not take our token."""
+        peer = Peer(self._target, Deadline(ANSWER_LIMIT_S))
+        try:
+            peer.invoke("GetServerInfo", messages.GetServerInfoRequest())
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNAUTHENTICATED:
+                return  # for the checks to find
+            detail = detail_of(error)
+            said = detail.message if detail else error.details()
+            raise NobodyAnswersError(
+                f"the server at {self._target.address} refuses this command: {said}. Set "
+                "--token-file to a copy of the file that the server was given as --token-file."
+            ) from None
+        finally:
+            peer.close()
 
     def _answers(self, limit_s: float) -> bool:
         deadline = Deadline(limit_s)

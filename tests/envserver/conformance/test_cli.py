@@ -7,17 +7,29 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from wmrun_envserver.conformance import cli, suite
 from wmrun_envserver.conformance.check import Check, Result, Skip, Unmet, equal, require
-from wmrun_envserver.conformance.launch import Launcher
+from wmrun_envserver.conformance.launch import Launcher, await_end, is_running
 from wmrun_envserver.conformance.peer import Target
 from wmrun_envserver.conformance.report import write_result
 from wmrun_envserver.conformance.run import Settings
 from wmrun_envserver.conformance.suite import Suite, all_checks
+from wmrun_envserver.server.address import parse_address
+from wmrun_envserver.server.catalogue import Catalogue
+from wmrun_envserver.server.security import Security
+from wmrun_envserver.server.server import EnvServer
+from wmrun_envserver.server.tls import Tls
+from wmrun_envserver.server.token import create_token
+
+from tests.envserver.certificates import issue
+from tests.envserver.server.client import TIMEOUT_S, eventually
 
 
 def run(*words: str) -> int:
@@ -87,6 +99,62 @@ def test_an_address_where_nobody_answers_gives_status_3(tmp_path, capsys, monkey
     assert "nothing answers at unix:" in capsys.readouterr().err
 
 
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[Callable[[Security], str]]:
+    """Serve on loopback with what `Security` asks for, and return the address."""
+    with ExitStack() as stack:
+
+        def serve(security: Security) -> str:
+            server = EnvServer(
+                Catalogue.load("echo"), parse_address("127.0.0.1:0"), security=security
+            )
+            server.start()
+            stack.callback(server.drain, 5.0)
+            return str(server.address)
+
+        yield serve
+
+
+def told_by(capsys, *words: str) -> str:
+    assert run(*words, "--only", "1") == 3
+    err: str = capsys.readouterr().err
+    return err
+
+
+def test_plaintext_at_a_tls_port_names_the_option(secured, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(suite, "ANSWER_LIMIT_S", 0.2)
+    files = issue(tmp_path / "server")
+    address = secured(Security(tls=Tls.load(files.cert, files.key)))
+    err = told_by(capsys, "--target", address)
+    assert f"no connection to {address}: it speaks TLS, this command does not. Set --tls-ca" in err
+
+
+def test_tls_at_a_plaintext_port_names_the_option(secured, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(suite, "ANSWER_LIMIT_S", 0.2)
+    files = issue(tmp_path / "server")
+    err = told_by(capsys, "--target", secured(Security()), "--tls-ca", str(files.ca))
+    assert "it does not speak TLS. Leave --tls-ca out" in err
+
+
+def test_a_missing_client_certificate_names_the_options(secured, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(suite, "ANSWER_LIMIT_S", 0.2)
+    files = issue(tmp_path / "server")
+    address = secured(Security(tls=Tls.load(files.cert, files.key, files.ca)))
+    err = told_by(capsys, "--target", address, "--tls-ca", str(files.ca))
+    assert "it asks for a client certificate. Set --tls-cert and --tls-key" in err
+
+
+@pytest.mark.parametrize("has_token", [False, True])
+def test_a_missing_or_wrong_token_names_the_option_before_any_check(
+    secured, tmp_path, capsys, has_token
+):
+    create_token(tmp_path / "other")
+    words = ["--token-file", str(tmp_path / "other")] if has_token else []
+    err = told_by(capsys, "--target", secured(Security("0" * 64)), *words)
+    assert "refuses this command: " in err
+    assert "Set --token-file to a copy of the file that the server was given" in err
+
+
 @pytest.mark.servers
 def test_a_server_that_stops_answering_fails_one_check_and_the_rest_is_skipped(echo_launcher):
     def stop_the_server(_run: object) -> None:
@@ -100,6 +168,21 @@ def test_a_server_that_stops_answering_fails_one_check_and_the_rest_is_skipped(e
             results = list(made.run(checks))
     assert [result.status for result in results] == ["FAIL", "SKIP", "SKIP"]
     assert results[1].why == "the server no longer answers since check 1 stops"
+
+
+def test_a_server_that_the_suite_launched_ends_with_it_also_where_it_is_killed(tmp_path):
+    told = tmp_path / "pids"
+    server = f"sh -c 'sleep 600 & echo $$ $! > {told}.new; mv {told}.new {told}; wait' {{address}}"
+    command = [sys.executable, "-m", "wmrun_envserver", "conformance", "--launch", server]
+    made = subprocess.Popen(command)
+    try:
+        eventually(told.exists)
+        pids = set(map(int, told.read_text().split()))
+        assert all(map(is_running, pids))
+    finally:
+        made.kill()
+        made.wait()
+    assert not await_end(pids, TIMEOUT_S)
 
 
 @pytest.mark.servers
