@@ -9,7 +9,7 @@ import numpy as np
 
 from wmrun.agents.base import Agent
 from wmrun.agents.carry import put_slots, select_slots
-from wmrun.envs.driver import Driver
+from wmrun.envs.driver import Driver, Transitions
 from wmrun.run.episodes import Episode, EpisodeMeter
 
 
@@ -56,28 +56,15 @@ def evaluate(
     is stored in any replay.
     Returns None when `should_stop` became true first.
     """
-    num_envs = driver.num_envs
-    quota = np.full(num_envs, episodes // num_envs)
-    quota[: episodes % num_envs] += 1
-    meter = EpisodeMeter(num_envs)
-    finished: list[Episode] = []
-    frames: list[np.ndarray] = []
+    tally = _Tally(episodes, driver.num_envs, image_key)
     steps = 0
-    recording = image_key is not None
-
     agent.seed_evaluation(noise_seed)
     rows = driver.reset(seeds)
-    carry = agent.initial_carry(num_envs)
+    carry = agent.initial_carry(driver.num_envs)
     while not should_stop():
-        if recording and rows.slots[0] == 0:  # they ascend
-            frames.append(rows.obs[image_key or ""][0].copy())
-            recording = not rows.is_last[0]
-        for episode in meter.add(rows):
-            if quota[episode.slot] > 0:
-                quota[episode.slot] -= 1
-                finished.append(episode)
-        if not quota.any():
-            return Evaluation(tuple(finished), np.stack(frames) if frames else None)
+        tally.add(rows)
+        if tally.is_complete:
+            return tally.evaluation()
         part = select_slots(carry, rows.slots)
         action, part = agent.act(rows.obs, rows.is_first, part, "eval")
         carry = put_slots(carry, rows.slots, part)
@@ -85,5 +72,41 @@ def evaluate(
         for failure in rows.errors:
             say(f"evaluation: {failure}")
         steps += int((~rows.is_first).sum())
-        watch(len(finished), steps)
+        watch(tally.num_finished, steps)
     return None
+
+
+class _Tally:
+    """The episodes that count, a fixed share in each slot, and the frames of the first one."""
+
+    def __init__(self, episodes: int, num_envs: int, image_key: str | None) -> None:
+        self._missing = np.full(num_envs, episodes // num_envs)
+        self._missing[: episodes % num_envs] += 1
+        self._meter = EpisodeMeter(num_envs)
+        self._finished: list[Episode] = []
+        self._frames: list[np.ndarray] = []
+        self._image_key = image_key
+        """None: no frames are wanted, or there are all."""
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._missing.any()
+
+    @property
+    def num_finished(self) -> int:
+        return len(self._finished)
+
+    def add(self, rows: Transitions) -> None:
+        """Count what ends with `rows`."""
+        if self._image_key is not None and rows.slots[0] == 0:  # they ascend
+            self._frames.append(rows.obs[self._image_key][0].copy())
+            if rows.is_last[0]:
+                self._image_key = None
+        for episode in self._meter.add(rows):
+            if self._missing[episode.slot] > 0:
+                self._missing[episode.slot] -= 1
+                self._finished.append(episode)
+
+    def evaluation(self) -> Evaluation:
+        """Return what was counted."""
+        return Evaluation(tuple(self._finished), np.stack(self._frames) if self._frames else None)
