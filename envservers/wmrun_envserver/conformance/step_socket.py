@@ -120,6 +120,8 @@ def _check_same_bytes(run: Run, choice: Choice) -> None:
                 require(same, where, "the bytes that Step gives", "others")
         fast.step()
         fast.accept(_STEP, steps.reply(_WHERE, fast.stepping()))
+    for session in (fast, plain):
+        session.close()
 
 
 def _check_repetition(run: Run) -> None:
@@ -133,6 +135,7 @@ def _check_repetition(run: Run) -> None:
     for where, reply in ((f"{_WHERE}, the same seq again", again), ("Step, its seq", called)):
         equal(f"{where}, replayed", reply.replayed, True)
         require(_bytes(reply) == _bytes(first), f"{where}, rows", "the same bytes", "others")
+    session.close()
 
 
 def _check_refusals(run: Run) -> None:
