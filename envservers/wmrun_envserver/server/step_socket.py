@@ -161,6 +161,7 @@ class _Connection:
         self._channel.hang_up()
 
     def close(self) -> None:
+        self._channel.hang_up()  # a simulator's child process may have the descriptor, too
         self._channel.close()
 
 
