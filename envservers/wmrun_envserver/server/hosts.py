@@ -124,8 +124,6 @@ class Host(ABC):
     """
 
     slots_per_simulator: int
-    in_background: bool
-    """Whether restarts go on while other slots are stepped."""
 
     @property
     def renderer(self) -> str:

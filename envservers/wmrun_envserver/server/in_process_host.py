@@ -29,8 +29,6 @@ S = TypeVar("S", bound=Simulator)
 class InProcessHost(Host, Generic[S]):
     """One `S` per `slots_per_simulator` slots, known by its first slot."""
 
-    in_background = True
-
     def __init__(
         self,
         spec: Spec,

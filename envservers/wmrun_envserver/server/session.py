@@ -171,8 +171,10 @@ class Session:
         try:
             reply.server_step_ns = mutation(reply.rows)
             data: bytes = reply.SerializeToString()
-        except Refused:
+        except Refused as refused:
             self._settle(consumed=False)
+            if refused.ends_session:
+                self.close()
             raise
         except BaseException:
             # The slots may be half way through the call: nothing that follows could be trusted.

@@ -68,14 +68,13 @@ class Slots:
         self._num_envs = num_envs
         self._autoreset = autoreset
         self._partial = partial
-        self._in_background = partial and host.in_background
         self._seed_scope = seed_scope
         self._resets_together = resets_together
         self._limits = limits
         self._ledger = Ledger(num_envs)
         self._seeds = SlotSeeds(num_envs, seeds, at_build=seeds_at_build)
         self._restarts = Restarts(
-            host, self._ledger, self._seeds, limits, clock, in_background=self._in_background
+            host, self._ledger, self._seeds, limits, clock, in_background=partial
         )
         self._table = RowTable(spaces.leaves(spec.observation_space), 2 * num_envs)
         self._check_actions = ActionCheck(spec.action_space)
@@ -267,16 +266,13 @@ class Slots:
 
     def _settle(self, failures: list[Failure]) -> None:
         """See to it that there is a row, unless slots are there that the client may answer."""
-        if not self._in_background:
-            self._recover(failures, range(len(self)))
-        else:
-            restarts = self._restarts
+        restarts = self._restarts
+        restarts.begin(failures)
+        _, failures = restarts.collect(self._table, "now")
+        restarts.begin(failures)
+        while not self._table.slot and not restarts.given_up and restarts.are_pending:
+            _, failures = restarts.collect(self._table, "any")
             restarts.begin(failures)
-            _, failures = restarts.collect(self._table, "now")
-            restarts.begin(failures)
-            while not self._table.slot and not restarts.given_up and restarts.are_pending:
-                _, failures = restarts.collect(self._table, "any")
-                restarts.begin(failures)
         if not self._table.slot and not self._restarts.given_up and not self._ledger.awaits.any():
             self._recover(self._stuck(), range(len(self)))
 

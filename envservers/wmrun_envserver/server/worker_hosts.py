@@ -21,8 +21,6 @@ from wmrun_envserver.server.worker_process import WorkerProcess
 class WorkerHosts(Host):
     """Spreads simulators over processes; the death or the hang of one costs only its own slots."""
 
-    in_background = True
-
     def __init__(
         self,
         launch: Callable[[], WorkerProcess],

@@ -334,6 +334,7 @@ def test_slots_that_begin_to_move_at_different_times_are_refused_wherever_they_l
     assert (code, detail.reason) == ("UNIMPLEMENTED", "UNSUPPORTED")
     assert detail.field == "want_capabilities"
     assert "the agents began to decide" in detail.message
+    assert session.refused("Step", action=action)[1].reason == "SESSION_UNKNOWN"
 
 
 @pytest.mark.servers
