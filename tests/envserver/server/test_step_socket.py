@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import stat
 import struct
@@ -179,6 +180,18 @@ def test_what_is_no_frame_of_a_client_ends_the_connection_and_the_server_goes_on
     other = served.connect()
     other.send(step(session, 2))
     assert list(other.reply().rows.step_in_episode) == [1]
+
+
+def test_a_connection_ends_though_a_child_process_has_its_descriptor(start):
+    served = start()
+    session, steps = served.session(), served.connect()
+    steps.send(step(session, 2))
+    steps.reply()
+    (connection,) = served.server._step_socket._connections
+    inherited = os.dup(connection._channel.fileno())
+    steps.send(b"", StepKind.REPLY)
+    assert steps.has_ended()
+    os.close(inherited)
 
 
 def test_a_request_of_the_largest_size_is_read(start):
