@@ -205,7 +205,9 @@ class EnvSession:
     def _sent(self, request: messages.StepRequest, deadline_s: float) -> Sent | None:
         """Send a step for the first time; None where the connections are closed."""
         if self._step_socket is not None and self._step_socket.is_usable:
-            self._step_socket.send(request, deadline_s)
+            assert self._watch is not None
+            with self._watch.over_call(time.monotonic()):  # large actions wait to be read
+                self._step_socket.send(request, deadline_s)
             return self._step_socket
         try:
             return self._step.future(request, timeout=deadline_s)

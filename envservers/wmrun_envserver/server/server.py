@@ -82,7 +82,8 @@ class EnvServer:
             self._step_socket = StepSocket(
                 step_path,
                 self._service.answer_step,
-                max_connections=limits.max_sessions,
+                # Some to spare: a client may be back before the end of its old connection is seen.
+                max_connections=limits.max_sessions + _SPARE_THREADS,
                 max_message_bytes=limits.max_message_bytes,
             )
         warning = security.check(self.address)

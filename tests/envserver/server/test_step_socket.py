@@ -229,12 +229,13 @@ def test_who_has_stepped_may_be_silent_for_as_long_as_it_likes(start, monkeypatc
 
 def test_connections_are_bounded(start):
     served = start(limits=Limits(max_sessions=2))
-    session, steps, other = served.session(), served.connect(), served.connect()
-    for connection in (steps, other):
+    session = served.session()
+    connections = [served.connect() for _ in range(2 + 8)]
+    for connection in connections:
         connection.send(step(session, 2))
         connection.reply()
     assert served.connect().has_ended()
-    other.close()
+    connections[0].close()
     eventually(lambda: not _is_turned_away(served, session))
 
 
