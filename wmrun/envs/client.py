@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,15 +12,13 @@ import numpy as np
 from wmrun_envserver.wire import messages, tensors
 
 from wmrun.envs.access import OPEN_ACCESS, Access
-from wmrun.envs.call_watch import CallWatch
-from wmrun.envs.channel import MAX_MESSAGE_BYTES, check_server, open_channel, unary
+from wmrun.envs.channel import check_server, open_channel, unary
 from wmrun.envs.errors import EnvProtocolError, EnvServerLost
-from wmrun.envs.exchange import DEADLINE_MARGIN_S, Exchange, Mutation, Patience, Sent
+from wmrun.envs.exchange import DEADLINE_MARGIN_S, Patience
 from wmrun.envs.heartbeat import Heartbeat
 from wmrun.envs.opening import (
     PARTIAL_BATCH,
     SHM,
-    STEP_SOCKET,
     STEP_TIMEOUT,
     SessionRequest,
     accepted_spec,
@@ -30,15 +27,13 @@ from wmrun.envs.opening import (
 )
 from wmrun.envs.reply import read_partial_rows, read_rows
 from wmrun.envs.rows import Rows
+from wmrun.envs.session_calls import SessionCalls
 from wmrun.envs.shared_memory import SharedMemory
 from wmrun.envs.spec import EnvSpec
-from wmrun.envs.step_socket import StepSocket
 
 __all__ = ["EnvSession", "SessionRequest"]
 
 _CLOSED = "the session was closed"
-
-_LOG = logging.getLogger(__name__)
 
 
 class EnvSession:
@@ -76,17 +71,12 @@ class EnvSession:
         self._server_stopped = server_stopped
         self._label = label or f"the env server at {address}"
         self._channel = open_channel(address, access)
-        self._reset = unary(self._channel, "Reset")
-        self._step = unary(self._channel, "Step")
         self._heartbeat: Heartbeat | None = None
-        self._exchange: Exchange | None = None
-        self._watch: CallWatch | None = None
+        self._calls: SessionCalls | None = None
         self._memory: SharedMemory | None = None
-        self._step_socket: StepSocket | None = None
         self._is_cancelled = False
         self._unanswered: frozenset[int] = frozenset()
         self._ended: frozenset[int] = frozenset()
-        self._begun: tuple[messages.StepRequest, Sent | None, float] | None = None
 
     def __enter__(self) -> EnvSession:
         self.open()
@@ -104,9 +94,7 @@ class EnvSession:
         try:
             info = check_server(self._channel, self._address, self._connect_timeout_s, self._access)
             check_family(info, self._wanted, self._address)
-            reply = self._open_sharing()
-            self._begin(reply)
-            self._connect_step_socket(reply)
+            self._begin(self._open_sharing())
         except BaseException as error:
             self.close()
             if self._is_cancelled and isinstance(error, ValueError):  # of a channel that is closed
@@ -119,13 +107,13 @@ class EnvSession:
 
         `seeds`, one per slot, start its randomness anew if environments take seeds at resets.
         """
-        if self._begun is not None:  # whoever began this step was stopped before its end
+        calls = self._opened
+        if calls.is_stepping:  # whoever began this step was stopped before its end
             self.step_end()
-        exchange = self._opened
-        request = messages.ResetRequest(session_id=self._id, seq=exchange.seq + 1)
+        request = messages.ResetRequest(session_id=self._id, seq=calls.next_seq)
         if self.spec.seeds_per_reset:
             request.seeds.extend(seeds)
-        reply = self._send(self._reset, request, self._wanted.reset_timeout_s)
+        reply = calls.reset(request, self._wanted.reset_timeout_s)
         rows = read_rows(
             reply.rows,
             self.spec.obs_space,
@@ -143,34 +131,20 @@ class EnvSession:
         some: any whose last row was not answered. It returns the rows that are there, of these
         slots or of others that were answered before.
         """
-        if self._step_socket is not None:
-            self.step_begin(actions, slots)
-            return self.step_end()
         request = self._step_request(actions, slots)
-        reply = self._send(self._step, request, self._step_limit_s)
-        return self._stepped(request, reply)
+        return self._stepped(request, self._opened.step(request, self._step_limit_s))
 
     def step_begin(self, actions: Sequence[np.ndarray], slots: Sequence[int] | None = None) -> None:
         """Send the actions of a step and return at once; the next call must be `step_end`."""
-        request = self._step_request(actions, slots)
-        deadline_s = self._step_limit_s + DEADLINE_MARGIN_S
-        self._begun = request, self._sent(request, deadline_s), time.monotonic()
+        self._opened.step_begin(self._step_request(actions, slots), self._step_limit_s)
 
     def answered(self, within_s: float) -> bool:
         """Wait up to `within_s` for the reply to the step begun, and say whether it came."""
-        assert self._begun is not None, "answered without step_begin"
-        sent = self._begun[1]
-        try:
-            return sent is not None and sent.exception(within_s) is None
-        except (grpc.FutureTimeoutError, grpc.FutureCancelledError):
-            return False
+        return self._opened.answered(within_s)
 
     def step_end(self) -> Rows:
         """Return the rows of the step begun."""
-        assert self._begun is not None, "step_end without step_begin"
-        (request, sent, sent_at), self._begun = self._begun, None
-        reply = self._send(self._step, request, self._step_limit_s, sent, sent_at)
-        return self._stepped(request, reply)
+        return self._stepped(*self._opened.step_end())
 
     def close(self) -> None:
         """Close the session, if the server still answers, and the connections."""
@@ -180,53 +154,20 @@ class EnvSession:
 
     def abandon(self) -> None:
         """Close the connections alone: the session was lost."""
-        if self._watch is not None:
-            self._watch.stop()
+        if self._calls is not None:
+            self._calls.close()
         if self._heartbeat is not None:
             self._heartbeat.stop()
         self._channel.close()
-        if self._step_socket is not None:
-            self._step_socket.close()
         if self._memory is not None:
             self._memory.close()
 
     def cancel(self) -> None:
         """Make the call that another thread is in, and every later one, raise `EnvServerLost`."""
         self._is_cancelled = True
-        self._give_up(_CLOSED)
-
-    def _give_up(self, reason: str) -> None:
-        if self._exchange is not None and self._exchange.cancelled is None:
-            self._exchange.cancelled = reason
         self._channel.close()
-        if self._step_socket is not None:
-            self._step_socket.hang_up()
-
-    def _sent(self, request: messages.StepRequest, deadline_s: float) -> Sent | None:
-        """Send a step for the first time; None where the connections are closed."""
-        if self._step_socket is not None and self._step_socket.is_usable:
-            assert self._watch is not None
-            with self._watch.over_call(time.monotonic()):  # large actions wait to be read
-                self._step_socket.send(request, deadline_s)
-            return self._step_socket
-        try:
-            return self._step.future(request, timeout=deadline_s)
-        except ValueError:  # the channel is closed; `step_end` says why
-            if self._opened.cancelled is None:
-                raise
-            return None
-
-    def _send(
-        self,
-        method: grpc.UnaryUnaryMultiCallable,
-        request: Mutation,
-        limit_s: float,
-        sent: Sent | None = None,
-        sent_at: float | None = None,
-    ) -> messages.StepReply:
-        assert self._watch is not None, "EnvSession.open was not called"
-        with self._watch.over_call(time.monotonic() if sent_at is None else sent_at):
-            return self._opened.send(method, request, limit_s, sent)
+        if self._calls is not None:
+            self._calls.give_up(_CLOSED)
 
     def _open_sharing(self) -> messages.OpenSessionReply:
         """Open the session and map its shared file; without one where that cannot be reached."""
@@ -245,15 +186,6 @@ class EnvSession:
             raise
         return reply
 
-    def _connect_step_socket(self, reply: messages.OpenSessionReply) -> None:
-        """Step over a socket of its own where the server offers one that is there for us, too."""
-        if STEP_SOCKET not in reply.capabilities:
-            return
-        try:
-            self._step_socket = StepSocket(self._address, reply.step_socket, MAX_MESSAGE_BYTES)
-        except OSError as error:  # another container, the end of a tunnel
-            _LOG.debug("no step socket at %s: %s", self._address, error)
-
     def _reader(self, seq: int) -> tensors.ReadShared | None:
         return None if self._memory is None else self._memory.reader(seq)
 
@@ -267,14 +199,23 @@ class EnvSession:
         wanted = self._wanted
         hang_s = wanted.step_timeout_s + wanted.reset_timeout_s + wanted.open_timeout_s
         patience = Patience(lease_s, hang_s if STEP_TIMEOUT in reply.capabilities else None)
-        self._exchange = Exchange(self._address, self._heartbeat, patience, self._server_gone)
-        self._exchange.cancelled = _CLOSED if self._is_cancelled else None
-        self._watch = CallWatch(self._label, self._heartbeat, self._server_stopped, self._give_up)
+        self._calls = SessionCalls(
+            self._address,
+            self._channel,
+            reply,
+            self._heartbeat,
+            patience,
+            server_gone=self._server_gone,
+            server_stopped=self._server_stopped,
+            label=self._label,
+        )
+        if self._is_cancelled:  # meanwhile
+            self._calls.give_up(_CLOSED)
 
     @property
-    def _opened(self) -> Exchange:
-        assert self._exchange is not None, "EnvSession.open was not called"
-        return self._exchange
+    def _opened(self) -> SessionCalls:
+        assert self._calls is not None, "EnvSession.open was not called"
+        return self._calls
 
     @property
     def _step_limit_s(self) -> float:
@@ -287,7 +228,7 @@ class EnvSession:
     ) -> messages.StepRequest:
         return messages.StepRequest(
             session_id=self._id,
-            seq=self._opened.seq + 1,
+            seq=self._opened.next_seq,
             slots=() if slots is None else slots,
             action=[tensors.encode(action) for action in actions],
         )
