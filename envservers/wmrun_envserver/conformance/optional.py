@@ -22,7 +22,7 @@ _REFUSED = ("FAILED_PRECONDITION", "INVALID_ARGUMENT")
 
 @check(31, "render", needs='capability "render"')
 def render(run: Run) -> None:
-    """Render returns uint8 HWC frames and changes nothing; without a render_mode it is refused."""
+    """Render returns uint8 HWC frames, changes nothing, and wants its grant and a render_mode."""
     if "render" not in run.peer.info().capabilities:
         request = messages.RenderRequest(session_id=run.open(run.subject).id)
         run.peer.refused("Render", request, "UNIMPLEMENTED", about="not offered")
@@ -35,7 +35,7 @@ def render(run: Run) -> None:
         session = run.open(choice, render_mode=mode, want_capabilities=["render"])
         _check_frames(run, choice, session)
         _check_state(run, choice, mode)
-        _check_refusals(run, choice)
+        _check_refusals(run, choice, mode)
 
 
 @check(32, "stream", needs='capability "stream"')
@@ -95,11 +95,17 @@ def _check_state(run: Run, choice: Choice, mode: str) -> None:
     equal("HeartbeatReply.last_seq after Render", drawn.heartbeat().last_seq, drawn.seq)
 
 
-def _check_refusals(run: Run, choice: Choice) -> None:
-    plain = run.open(choice)
+def _check_refusals(run: Run, choice: Choice, mode: str) -> None:
+    blind = run.open(choice, want_capabilities=["render"])
+    blind.reset()
+    request = messages.RenderRequest(session_id=blind.id)
+    run.peer.refused("Render", request, _REFUSED, about="a session without render_mode")
+    blind.close()
+    plain = run.open(choice, render_mode=mode)
     plain.reset()
     request = messages.RenderRequest(session_id=plain.id)
-    run.peer.refused("Render", request, _REFUSED, about="a session without render_mode")
+    run.peer.refused("Render", request, "UNIMPLEMENTED", about="a session without the capability")
+    plain.close()
     unknown = run.opening(choice, render_mode="no-such-mode")
     code = "INVALID_ARGUMENT"
     run.peer.refused("OpenSession", unknown, code, field="render_mode", about="unknown mode")

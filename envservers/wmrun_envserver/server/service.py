@@ -174,7 +174,7 @@ class EnvService:
         return self._stepped(session, request, context.is_active)
 
     def _render(self, request: messages.RenderRequest, context: grpc.ServicerContext) -> bytes:
-        session = self._sessions.find(request.session_id)
+        session = self._session_with(capabilities.RENDER, request)
         if not session.renders:
             raise Refused(
                 Reason.BAD_REQUEST,
@@ -202,12 +202,14 @@ class EnvService:
             closing.wait(context.is_active)
         return messages.CloseSessionReply().SerializeToString()
 
-    def _session_with(self, capability: str, request: messages.StepRequest) -> Session:
+    def _session_with(
+        self, capability: str, request: messages.StepRequest | messages.RenderRequest
+    ) -> Session:
         session = self._sessions.find(request.session_id)
         if capability not in session.capabilities:
             raise Refused(
                 Reason.UNSUPPORTED,
-                f'the session was opened without the capability "{capability}": use Step',
+                f'the session was opened without the capability "{capability}"',
                 field="want_capabilities",
             )
         return session

@@ -16,7 +16,7 @@ DRAWS = {"render_modes": ("rgb_array",)}
 
 
 def _drawing(client, **fields) -> Stepper:
-    return Stepper(client, render_mode="rgb_array", **fields)
+    return Stepper(client, render_mode="rgb_array", want_capabilities=["render"], **fields)
 
 
 def _frames(session: Stepper, **fields) -> list[np.ndarray]:
@@ -26,7 +26,7 @@ def _frames(session: Stepper, **fields) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("backend", [ScriptedBackend, ScriptedVectorBackend])
 def test_a_frame_per_slot_named_that_changes_nothing(connect, backend):
-    session = _drawing(connect(backend(**DRAWS)), num_envs=2, want_capabilities=["render"])
+    session = _drawing(connect(backend(**DRAWS)), num_envs=2)
     assert session.opened.capabilities == ["render"]
     session.reset()
     for step in range(1, 4):
@@ -75,10 +75,23 @@ def test_a_render_mode_that_the_env_lacks_is_refused_at_the_opening(connect):
 
 
 def test_a_session_without_a_render_mode_draws_nothing(connect):
-    session = Stepper(connect(ScriptedBackend(**DRAWS)))
+    session = Stepper(connect(ScriptedBackend(**DRAWS)), want_capabilities=["render"])
     session.reset()
     code, detail = session.client.refused("Render", session_id=session.id)
     assert (code, detail.field) == ("INVALID_ARGUMENT", "render_mode")
+
+
+def test_a_session_without_the_capability_draws_nothing(connect):
+    session = Stepper(connect(ScriptedBackend(**DRAWS)), render_mode="rgb_array")
+    session.reset()
+    code, detail = session.client.refused("Render", session_id=session.id)
+    assert (code, detail.reason) == ("UNIMPLEMENTED", "UNSUPPORTED")
+    assert detail.field == "want_capabilities"
+
+
+def test_the_capability_is_not_granted_where_nothing_can_be_drawn(connect):
+    session = Stepper(connect(ScriptedBackend()), want_capabilities=["render"])
+    assert session.opened.capabilities == []
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from tests.envserver.server.worker_backend import EXIT, HANG, KILL, MOVE, NAN, R
 ROOT = Path(__file__).parents[3]
 LIMITS = Limits(restart_pause_s=0)
 PARTIAL = ["partial_batch", "step_timeout"]
+DRAWS = {"render_mode": "rgb_array", "want_capabilities": ["render"]}
 
 
 class Workers(Stepper):
@@ -235,7 +236,7 @@ def test_an_env_that_cannot_be_built_in_a_worker_refuses_the_session(start, tmp_
 def test_wrong_spaces_break_the_contract_while_frames_are_drawn_wherever_they_are(
     start, caplog, workers
 ):
-    session = Workers(start(workers), config={"draws": True}, render_mode="rgb_array")
+    session = Workers(start(workers), config={"draws": True}, **DRAWS)
     session.reset()
     code, detail = session.client.refused("Render", session_id=session.id)
     assert (code, detail.reason) == ("FAILED_PRECONDITION", "ENV_CONTRACT")
@@ -301,7 +302,7 @@ def test_simulators_of_several_slots_live_and_die_in_workers(start, caplog, capa
 
 
 def test_frames_come_from_workers_too(start):
-    session = Workers(start(), num_envs=2, render_mode="rgb_array")
+    session = Workers(start(), num_envs=2, **DRAWS)
     session.reset()
     session.act(MOVE, MOVE)
     reply = session.client.call("Render", session_id=session.id, max_width=4)

@@ -41,3 +41,10 @@ def any_render_mode(call: Call) -> Any:
     if call.name == "OpenSession":
         call.request.render_mode = ""
     return call.forward()
+
+
+@breaks(31, "a session without the capability")
+def frames_without_the_grant(call: Call) -> Any:
+    if call.name == "OpenSession" and call.request.render_mode:
+        call.request.want_capabilities.append("render")
+    return call.forward()
