@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wmrun_envserver.conformance.check import Check
+from wmrun_envserver.wire.address import ADDRESS_WORDS, is_address
 
 PASSED = 0
 FAILED = 1
@@ -127,6 +128,8 @@ def _make(checks: Sequence[Check], arguments: argparse.Namespace) -> int:
 
     if not arguments.target and not arguments.launch:
         raise UsageError("one of --target ADDRESS and --launch COMMAND is required")
+    if arguments.target and not is_address(arguments.target):
+        raise UsageError(f"--target {arguments.target!r} is no address; expected {ADDRESS_WORDS}")
     if bool(arguments.tls_cert) != bool(arguments.tls_key):
         raise UsageError("--tls-cert and --tls-key go together")
     if arguments.tls_cert and not arguments.tls_ca:

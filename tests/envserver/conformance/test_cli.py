@@ -75,6 +75,8 @@ def test_a_failed_check_is_told_and_the_status_is_1(echo_server, capsys):
         (["--only", "reply"], "there is no check 'reply'; did you mean 'replay'?"),
         (["--launch", "server"], "has neither {address} nor {port}"),
         (["--launch", "no-such-program {address}"], "there is no program 'no-such-program'"),
+        (["--target", "localhost"], "--target 'localhost' is no address; expected HOST:PORT, as"),
+        (["--target", "a:99999"], "--target 'a:99999' is no address; expected HOST:PORT, as"),
         (["--target", "a:1", "--config", "[]"], "--config '[]' is not a JSON object"),
         (["--target", "a:1", "--config", "{"], "--config '{' is not JSON"),
         (["--target", "a:1", "--tls-cert", "c"], "--tls-cert and --tls-key go together"),

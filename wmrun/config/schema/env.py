@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from wmrun_envserver.wire.address import ADDRESS_PATTERN, ADDRESS_WORDS
 
 from wmrun.config.schema.section import (
     Count,
     CountOrZero,
+    Form,
     Located,
     NullRemoves,
     Seconds,
@@ -23,6 +25,7 @@ PROGRAM = Located(r".*/")
 SOURCE = Located(r"[^:]*(/|\.(x86_64|x86|app|exe)$)")
 """`module:factory` and `HOST:PORT/WORLD` are no paths; a file that Unity builds always is one."""
 FILE = Located(r".")
+ADDRESS = Form(ADDRESS_PATTERN, ADDRESS_WORDS)
 
 
 class ImageConfig(Section):
@@ -58,7 +61,7 @@ class ServerConfig(Section):
 
     A path is relative to the file that sets it.
     """
-    address: str | None = None
+    address: Annotated[str, ADDRESS] | None = None
     """A server that is already running, as `host:port` or `unix:/path`; null: start one."""
     workers: Literal["auto"] | CountOrZero = "auto"
     """Processes over which a server started here spreads its slots; 0: its own process alone.
