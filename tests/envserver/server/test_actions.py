@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from wmrun_envserver.wire import messages, tensors
+from wmrun_envserver.server.refusal import Refused
+from wmrun_envserver.server.validation import ActionCheck
+from wmrun_envserver.wire import messages, spaces, tensors
 
 from tests.envserver.server.client import Stepper
 from tests.envserver.server.scripted import Script, ScriptedBackend, actions
@@ -79,6 +81,13 @@ def test_a_refusal_names_leaf_row_value_and_bounds(served):
     action = _encoded(STEER, _with(GEAR, 9))
     _, detail = client.refused("Step", session_id=session.id, seq=2, action=action)
     assert 'leaf "gear", row 1: 9 is not in [1, 3]' in detail.message
+
+
+def test_the_leaf_of_a_space_without_keys_is_called_action():
+    check = ActionCheck(spaces.Discrete(3))
+    with pytest.raises(Refused) as caught:
+        check([tensors.encode(np.array([3]))], 1, [])
+    assert (caught.value.reason, caught.value.field) == ("BAD_ACTION", "action")
 
 
 def test_the_env_gets_the_action_it_was_sent(served):

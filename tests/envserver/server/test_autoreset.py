@@ -156,6 +156,12 @@ def test_a_wrong_reset_is_refused_before_any_env_is_touched(connect, fields, fie
     assert session.reset().episode == [0, 0, 0]
 
 
+def test_empty_reset_options_are_no_options(connect):
+    session = Stepper(connect())
+    reply = session.client.call("Reset", session_id=session.id, seq=1, options_json="{}")
+    assert reply.rows.is_first == [True]
+
+
 def test_info_is_sparse_typed_columns(connect):
     scripts = [
         Script(info={1: {"score": 1.5, "lives": 3, "won": True, "mode": "easy"}}),
@@ -255,6 +261,8 @@ def test_disabled_refuses_finished_slots_until_they_are_reset(connect, backend):
     code, detail = session.refused("Step", action=actions(2))
     assert (code, detail.reason) == ("FAILED_PRECONDITION", "NOT_RESET")
     assert (detail.field, list(detail.slots)) == ("slots", [0])
+    _, detail = session.refused("Step", slots=[1], action=actions(1))
+    assert (detail.reason, list(detail.slots)) == ("BAD_REQUEST", [0])
 
     rows = session.reset(slots=[0])
     assert (_columns(rows)["slot"], _columns(rows)["episode"]) == ([0], [1])

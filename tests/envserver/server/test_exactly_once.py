@@ -34,6 +34,17 @@ def test_the_same_seq_twice_gives_the_same_bytes_and_one_env_step(connect, clock
     assert len(backend.made[0].actions) == 1
 
 
+def test_a_repeated_seq_is_answered_whatever_else_the_request_says(connect):
+    backend = ScriptedBackend()
+    client = connect(backend)
+    session = Stepper(client, num_envs=2)
+    first = session.reset()
+    for name, fields in (("Step", {"action": []}), ("Reset", {"slots": [7], "seeds": [1, 2, 3]})):
+        reply = client.call(name, session_id=session.id, seq=1, **fields)
+        assert (reply.replayed, reply.rows) == (True, first)
+    assert [env.seeds for env in backend.made] == [[None], [None]]
+
+
 def test_a_replay_reports_the_lease_of_now(connect, clock):
     client = connect()
     session = Stepper(client, lease_ms=20_000)
@@ -118,7 +129,7 @@ def test_everything_else_answers_while_a_step_runs(connect):
     heartbeat = client.call("Heartbeat", session_id=session.id)
     assert (heartbeat.busy, heartbeat.last_seq, heartbeat.draining) == (True, 1, False)
     assert client.health() == 1
-    assert client.call("GetServerInfo").limits.max_sessions == 8
+    assert client.call("GetServerInfo").limits.max_sessions == 32
 
     gate.set()
     running.result()

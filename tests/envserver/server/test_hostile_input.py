@@ -11,6 +11,7 @@ import grpc
 import pytest
 from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.wire.service import HEALTH_METHODS, METHODS
+from wmrun_envserver.wire.status import detail_of
 
 from tests.envserver.server.client import Client, Stepper, failure
 from tests.envserver.server.scripted import Script, ScriptedBackend, actions
@@ -81,6 +82,7 @@ def test_health_answers_for_the_server_and_its_service_alone(connect):
     with pytest.raises(grpc.RpcError) as caught:
         client.health("another.Service")
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    assert detail_of(caught.value) is None
 
 
 def test_garbage_sent_to_health_is_an_error_of_that_call_alone(connect):
@@ -90,10 +92,18 @@ def test_garbage_sent_to_health_is_an_error_of_that_call_alone(connect):
     assert client.health() == 1
 
 
-def test_the_reflection_service_is_absent(connect):
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/wmrun.env.v1.EnvService/NoSuchMethod",
+    ],
+)
+def test_other_methods_are_absent_in_the_words_of_grpc(connect, path):
     with pytest.raises(grpc.RpcError) as caught:
-        connect().raw("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b"")
+        connect().raw(path, b"")
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert detail_of(caught.value) is None
 
 
 def test_calls_that_wait_leave_room_for_those_that_do_not(connect):

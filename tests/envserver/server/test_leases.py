@@ -142,6 +142,18 @@ def test_a_closed_session_is_unknown_and_closing_it_twice_is_fine(connect):
         assert (code, detail.reason) == ("NOT_FOUND", "SESSION_UNKNOWN")
 
 
+def test_closing_a_session_that_ended_by_itself_is_fine(connect, clock):
+    client = connect()
+    expired = client.open(lease_ms=10_000)
+    superseded = client.open(client_id="run-1", lease_ms=60_000)
+    client.open(client_id="run-1", lease_ms=60_000, supersede=True)
+    clock.advance(20)
+    for session, reason in ((expired, "LEASE_EXPIRED"), (superseded, "SUPERSEDED")):
+        _, detail = client.refused("Heartbeat", session_id=session.session_id)
+        assert detail.reason == reason
+        client.call("CloseSession", session_id=session.session_id)
+
+
 @pytest.mark.parametrize("name", ["Reset", "Step", "Heartbeat", "CloseSession"])
 @pytest.mark.parametrize("session_id", ["", "0" * 32])
 def test_an_id_that_never_was_is_unknown(connect, name, session_id):

@@ -29,6 +29,8 @@ def test_a_slot_whose_row_was_answered_awaits_nothing_until_its_next(connect):
     code, detail = session.refused("Step", slots=[0, 1], action=actions(2))
     assert (code, detail.reason) == ("FAILED_PRECONDITION", "NOT_RESET")
     assert (detail.field, list(detail.slots)) == ("slots", [1])
+    code, detail = session.refused("Step", action=actions(2))
+    assert (code, detail.reason, list(detail.slots)) == ("FAILED_PRECONDITION", "NOT_RESET", [1])
     rows = session.step(slots=[0])
     assert (list(rows.slot), list(rows.step_in_episode)) == ([0, 1], [2, 1])
 

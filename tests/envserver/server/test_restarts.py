@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from wmrun_envserver.backends.base import StepResult
 from wmrun_envserver.server.limits import Limits
-from wmrun_envserver.wire import messages
+from wmrun_envserver.wire import messages, tensors
 
 from tests.envserver.server.client import Stepper, vectors
-from tests.envserver.server.scripted import Script, ScriptedBackend
+from tests.envserver.server.scripted import Script, ScriptedBackend, actions
 
 BOOM = RuntimeError("the joint exploded in /opt/simulator/joints/knee.xml")
 
@@ -32,6 +32,20 @@ def test_an_env_that_raises_is_rebuilt_and_only_its_slot_starts_again(connect, c
     assert [(error.slot, error.reason) for error in rows.errors] == [(0, "ENV_FAILED")]
     assert backend.made[0].closed.is_set()
     assert session.step().step_in_episode == [1, 3]
+
+
+@pytest.mark.parametrize("capabilities", [[], ["partial_batch"]])
+@pytest.mark.parametrize("mode", [messages.NEXT_STEP, messages.SAME_STEP, messages.DISABLED])
+def test_a_restarted_slot_needs_no_reset_in_any_mode(connect, caplog, mode, capabilities):
+    session = Stepper(
+        connect(ScriptedBackend(Script(step_error=BOOM), Script())),
+        autoreset=mode,
+        want_capabilities=capabilities,
+    )
+    session.reset()
+    assert session.step().status == [messages.SLOT_RESTARTED]
+    rows = session.step()
+    assert (list(rows.status), list(rows.step_in_episode)) == ([messages.SLOT_OK], [1])
 
 
 class Unspeakable(Exception):
@@ -85,6 +99,22 @@ def test_a_slot_that_fails_too_often_is_given_up_and_the_others_go_on(connect):
     assert [rows.step_in_episode[1] for rows in history] == [1, 2, 3, 4, 5, 6]
     assert len(backend.made) == 2 + 3
     assert all(env.closed.is_set() for env in backend.made if env is not backend.made[1])
+
+
+def test_a_slot_given_up_is_still_named_and_what_its_action_says_is_ignored(connect, caplog):
+    backend = ScriptedBackend(Script(step_error=BOOM), Script())
+    session = Stepper(connect(backend, Limits(max_restarts=0)), num_envs=2)
+    session.reset()
+    failed, ok = messages.SLOT_FAILED, messages.SLOT_OK
+    assert list(session.step().status) == [failed, ok]
+    assert session.refused("Step", slots=[1], action=actions(1))[1].slots == [0]
+
+    steer, gear = np.array([[np.nan, 9], [0, 0]], np.float32), np.array([77, 1])
+    wide = [tensors.encode(np.zeros((2, 3), np.float32)), tensors.encode(gear)]
+    assert session.refused("Step", action=wide)[1].reason == "BAD_ACTION"
+    action = [tensors.encode(steer), tensors.encode(gear)]
+    rows = session.client.call("Step", session_id=session.id, seq=3, action=action).rows
+    assert list(rows.status) == [failed, ok]
 
 
 def test_failures_outside_the_window_do_not_count(connect, clock):

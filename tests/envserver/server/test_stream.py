@@ -74,6 +74,20 @@ def test_a_session_without_the_capability_has_no_stream(connect):
     assert list(session.step().step_in_episode) == [1]
 
 
+def test_requests_may_be_sent_ahead_and_for_several_sessions(connect):
+    client = connect()
+    one, two = Stepper(client, **STREAM), Stepper(client, num_envs=2, **STREAM)
+    one.reset()
+    two.reset()
+    stream = Stream(client)
+    for seq in range(2, 6):
+        stream.send(one, seq)
+        stream.send(two, seq)
+    stream.finish()
+    replies = [(reply.seq, list(reply.rows.step_in_episode)) for reply in stream.replies]
+    assert replies == [(n + 1, [n] * slots) for n in range(1, 5) for slots in (1, 2)]
+
+
 def test_a_repeated_seq_is_answered_from_memory(connect):
     client = connect()
     session = Stepper(client, **STREAM)
