@@ -247,7 +247,9 @@ def test_port_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
             EnvSession(address, request(), connect_timeout_s=0.3).open()
 
 
-def test_pool_finds_a_restarted_server_at_its_address(make_pool: Callable[..., EnvPool]) -> None:
+def test_pool_finds_a_restarted_server_at_its_address(
+    make_pool: Callable[..., EnvPool], caplog: pytest.LogCaptureFixture
+) -> None:
     directory = tempfile.mkdtemp()
     address = f"unix:{directory}/s.sock"
     with listening(address) as first:
@@ -261,7 +263,11 @@ def test_pool_finds_a_restarted_server_at_its_address(make_pool: Callable[..., E
         assert rows.broken == (0, 1)
         assert rows.is_first.all()
         (failure,) = rows.errors
-        assert failure.message.startswith("the env server said SESSION_UNKNOWN")
+        assert failure.message.startswith(f"the env server at {address} was restarted")
+        assert [record.message for record in caplog.records] == [
+            f"the env server at {address} was restarted; opening another session "
+            "(1 of 3 within 300 s)"
+        ]
         pool.close()
     os.rmdir(directory)
 

@@ -270,12 +270,14 @@ def test_server_that_is_stopped_is_replaced_long_before_its_deadline(
     pool = make_faulty(server={"step_timeout_s": 1e5, "reset_timeout_s": 1e5})
     driver = driver_of(pool)
     driver.reset()
-    stop_process(server_pid(pool))
+    stopped = server_pid(pool)
+    stop_process(stopped)
     driver.step_begin(actions(0))
     row = driver.step_end()
     assert row.broken == (0,)
     assert row.errors[0].message.startswith("the env server hangs: its process is stopped")
-    assert "The env server is stopped (pid" in row.errors[0].message
+    end = f"The env server was stopped (pid {stopped}): killed, and another started. Last lines"
+    assert end in row.errors[0].message
     told = [record.message for record in caplog.records if "no answer" in record.message]
     assert len(told) == 1
     assert told[0].startswith("waiting for the env server of train slot 0 (env.server, pid")

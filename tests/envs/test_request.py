@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from wmrun_envserver.server.limits import Limits
 
 from wmrun.config.schema import EnvConfig, ImageConfig, ServerConfig
-from wmrun.envs.errors import EnvRequestError
+from wmrun.envs.errors import EnvCapacity, EnvRefused, EnvRequestError, EnvStartError
 from wmrun.envs.placement import placements
-from wmrun.envs.request import env_options, refused, session_request, slot_seeds
+from wmrun.envs.request import Role, env_options, refused, session_request, slot_seeds
 
 
 def test_options_at_their_default_are_left_to_the_server() -> None:
@@ -58,6 +59,7 @@ def test_seeds_repeat_for_the_same_slot_and_differ_for_every_other() -> None:
         ("BAD_CONFIG", "image.size", "env.image.size: because"),
         ("BAD_CONFIG", "qualty", "env.options.qualty: because"),
         ("CAPACITY", "num_envs", "env.num_envs: because"),
+        ("TOO_LARGE", "num_envs", "env.num_envs: because"),
         ("TOO_LARGE", "", "env.task t: because"),
         ("BAD_CONFIG", "env_id", "env.task t: because"),
         ("BAD_CONFIG", "env_config_json", "env.task t: because"),
@@ -65,7 +67,55 @@ def test_seeds_repeat_for_the_same_slot_and_differ_for_every_other() -> None:
 )
 def test_refusal_names_the_key_of_the_config(reason: str, field: str, message: str) -> None:
     refusal = EnvRequestError("because", reason=reason, field=field)
-    assert str(refused(EnvConfig(task="t"), refusal, "report")) == message
+    assert str(refusal_of(EnvConfig(task="t"), refusal)) == message
+
+
+def test_a_full_server_is_named_with_what_a_run_needs_and_what_can_be_done() -> None:
+    config = EnvConfig(task="t", server=ServerConfig(address="10.0.0.1:5005"))
+    full = EnvRequestError("all 1 sessions are taken (--max-sessions)", reason="CAPACITY")
+    error = refusal_of(config, full, role="eval")
+    assert isinstance(error, EnvCapacity)
+    assert error.message.startswith("env.server.address 10.0.0.1:5005: all 1 sessions are taken")
+    for word in ("--max-sessions", "run.eval_every=0", "run.video=false"):
+        assert error.hint is not None
+        assert word in error.hint
+
+
+def test_a_server_without_enough_slots_is_named_with_the_key_of_the_role() -> None:
+    config = EnvConfig(task="t", server=ServerConfig(address="h:1"))
+    full = EnvRequestError("2 are free", reason="CAPACITY", field="num_envs")
+    assert str(refusal_of(config, full)) == "env.num_envs: 2 are free (env.server.address h:1)"
+    evaluating = refusal_of(config, full, role="eval")
+    assert str(evaluating) == "run.eval_envs: 2 are free (env.server.address h:1)"
+
+
+def test_only_what_another_try_may_mend_is_tried_again() -> None:
+    for reason, is_final in {
+        "ENV_UNKNOWN": True,
+        "BAD_CONFIG": True,
+        "CAPACITY": False,
+        "ENV_FAILED": False,
+    }.items():
+        error = refusal_of(EnvConfig(task="t"), EnvRequestError("because", reason=reason))
+        assert isinstance(error, EnvRefused) == is_final, reason
+
+
+def test_server_is_told_run_and_role_within_its_limit() -> None:
+    config = EnvConfig(task="t")
+    (place,) = placements(config, "video")
+    names = [
+        session_request(config, place, "id", 0, "video", 0, run_name=name).client_name
+        for name in (None, "cartpole/20260101-000000-abcd", "x" * 300)
+    ]
+    assert names[:2] == ["wmrun video", "wmrun cartpole/20260101-000000-abcd video"]
+    assert (len(names[2]), names[2][-7:]) == (Limits().max_client_characters, "x video")
+
+
+def refusal_of(
+    config: EnvConfig, refusal: EnvRequestError, *, role: Role = "train", report: str = "report"
+) -> EnvStartError:
+    (place,) = placements(config, role)
+    return refused(config, place, role, refusal, report)
 
 
 REPORT = """\
@@ -87,7 +137,7 @@ The env server is running (pid 7). Last lines of runs/r/server.log:
 
 def test_an_env_that_cannot_be_built_speaks_first_and_without_the_servers_own_frames() -> None:
     refusal = EnvRequestError("OSError: the licence is gone", reason="ENV_FAILED")
-    error = refused(EnvConfig(task="maze"), refusal, REPORT)
+    error = refusal_of(EnvConfig(task="maze"), refusal, report=REPORT)
     assert (
         str(error)
         == """\
@@ -105,5 +155,6 @@ The env server is running (pid 7). Last lines of runs/r/server.log:
 
 def test_a_report_without_a_log_is_shown_as_it_is() -> None:
     refusal = EnvRequestError("gone", reason="ENV_FAILED")
-    error = refused(EnvConfig(task="t"), refusal, "The env server at 10.0.0.1:5005 is not ours.")
+    report = "The env server at 10.0.0.1:5005 is not ours."
+    error = refusal_of(EnvConfig(task="t"), refusal, report=report)
     assert str(error) == "env.task t: gone\nThe env server at 10.0.0.1:5005 is not ours."

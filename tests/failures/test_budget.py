@@ -64,7 +64,7 @@ def _spend_on_the_slot(site: Site, learner: Learner) -> None:
     for _step in range(LEARNING):
         site.orders.give(workers(server)[0].pid, "note")
     site.orders.give(workers(server)[0].pid, "raise")
-    learner.await_line("slots 0 restarted: RuntimeError")
+    learner.await_line("slot 0 restarted: RuntimeError")
     site.orders.give(workers(server)[0].pid, "raise")
     learner.end()
 
@@ -74,7 +74,7 @@ def _spend_on_the_server(site: Site, learner: Learner) -> None:
     for _ in range(3):
         site.orders.give(learner.server(workers=0).pid, "note")
     site.orders.give(learner.server(workers=0).pid, "exit")
-    learner.await_line("slots 0 restarted: the env server ended")
+    learner.await_line("slot 0 restarted: the env server ended")
     site.orders.give(learner.server(workers=0).pid, "exit")
     learner.end()
 

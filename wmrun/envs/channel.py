@@ -112,7 +112,7 @@ def meaning(error: grpc.RpcError) -> EnvError:
     # INTERNAL and UNKNOWN are bugs of the server: its state is not to be trusted, a new one's is.
     broken = code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
     if broken or reason in _SESSION_GONE:
-        return EnvServerLost(f"the env server said {reason}: {message}")
+        return EnvServerLost(f"the env server said {reason}: {message}", reason=reason)
     return EnvRequestError(message, reason=reason, field=detail.field if detail else "")
 
 

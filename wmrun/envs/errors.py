@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from wmrun.errors import EnvError
+from wmrun.errors import EnvError, ExitCode, WmrunError
 
 
 class EnvStartError(EnvError):
     """A local server did not come up, or would not open the task it was asked for."""
+
+
+class EnvRefused(EnvStartError):
+    """A server will not open what it was asked for, however often it is asked."""
+
+
+class EnvCapacity(EnvStartError):
+    """A server has no room for another session, or for as many slots, at the moment."""
 
 
 class EnvAccessError(EnvError):
@@ -37,9 +45,23 @@ class EnvDataError(EnvError):
 class EnvServerLost(EnvError):
     """The session is gone with everything in it: the server died, hung, or dropped the session.
 
-    Met by `EnvPool`, which restarts and reopens; nobody above it sees this class.
+    Met by `EnvPool`, which restarts and reopens; nobody above it sees this class. `reason` is the
+    protocol's word, where the server had one.
     """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class EnvBudgetSpent(EnvError):
     """Environments failed more often than `env.server.restarts` allows."""
+
+
+class EnvStopped(WmrunError):
+    """Environments were waited for when the run was told to stop; they are of no use any more.
+
+    No failure, so no `EnvError`: the run ends as by a stop signal at any other moment.
+    """
+
+    exit_code = ExitCode.INTERRUPTED

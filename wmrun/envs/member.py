@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from wmrun_envserver.wire.status import Reason
 
 from wmrun.config.schema import EnvConfig
 from wmrun.envs.access import Access
@@ -15,18 +20,21 @@ from wmrun.envs.client import EnvSession
 from wmrun.envs.errors import (
     EnvBudgetSpent,
     EnvProtocolError,
+    EnvRefused,
     EnvRequestError,
     EnvServerLost,
     EnvStartError,
+    EnvStopped,
     EnvUnreachable,
 )
 from wmrun.envs.placement import Placement, errors_name
 from wmrun.envs.request import Role, refused, session_request
 from wmrun.envs.restarts import RestartBudget
-from wmrun.envs.rows import Rows, SlotFailure
+from wmrun.envs.rows import Rows, SlotFailure, name_slots
 from wmrun.envs.server_log import ServerLog
-from wmrun.envs.spec import EnvSpec, difference
+from wmrun.envs.spec import EnvSpec, change
 from wmrun.envs.supervisor import ServerProcess, start_server
+from wmrun.errors import EnvError
 
 SERVER_LOST = "SERVER_LOST"
 """`SlotFailure.reason` when all slots went with their server."""
@@ -34,6 +42,10 @@ SERVER_LOST = "SERVER_LOST"
 _FIRST_PATIENCE_S = 3.0
 """A server at an address should be there when a run begins; later it may be restarting."""
 _LOST_GRACE_S = 2.0
+_FOR_EVER = -math.inf
+"""Since when a server that is away is waited for: there is no patience left with it."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class PoolMember:
@@ -53,6 +65,7 @@ class PoolMember:
         seed: int,
         role: Role,
         client_id: str,
+        run_name: str | None,
     ) -> None:
         self.place = place
         self.times_opened = 0
@@ -60,6 +73,7 @@ class PoolMember:
         self._seed = seed
         self._role = role
         self._client_id = client_id
+        self._run_name = run_name
         self._log = ServerLog(log_dir / f"{place.label}.log")
         restarts = place.server.restarts
         self._budget = RestartBudget(
@@ -69,6 +83,8 @@ class PoolMember:
         self._session: EnvSession | None = None
         self._spec: EnvSpec | None = None
         self._closing = threading.Event()
+        self._waiting_since: float | None = None
+        """When a call began that waits for the server (monotonic); None: there is none."""
 
     @property
     def spec(self) -> EnvSpec:
@@ -86,7 +102,8 @@ class PoolMember:
         Raises `EnvStartError` or `EnvUnreachable`; nothing is left running then.
         """
         try:
-            return self._start(_FIRST_PATIENCE_S)
+            with self._waiting(_FOR_EVER):
+                return self._start(_FIRST_PATIENCE_S)
         except EnvServerLost as lost:
             message = f"{lost}. {self.report()}"
             self.close()
@@ -108,11 +125,13 @@ class PoolMember:
 
     def step_begin(self, actions: Sequence[np.ndarray], slots: Sequence[int]) -> None:
         """Send the actions of a step and return at once; the next call must be `step_end`."""
-        self._live.step_begin(actions, self._named(slots))
+        with self._waiting():  # large actions wait to be read
+            self._live.step_begin(actions, self._named(slots))
 
     def answered(self, within_s: float) -> bool:
         """Wait up to `within_s` for the reply to the step begun, and say whether it came."""
-        return self._live.answered(within_s)
+        with self._waiting():
+            return self._live.answered(within_s)
 
     def step_end(self) -> Rows:
         """Return the rows of the step begun. Raises as `step` does."""
@@ -126,8 +145,14 @@ class PoolMember:
             return f"The log of the env server at {self.place.server.address} says more."
         return self._log.excerpt()
 
+    def stop_waiting(self, patience_s: float) -> None:
+        """`cancel` if another thread waits for a server that is away, or waits for `patience_s`."""
+        since = self._waiting_since
+        if since is not None and time.monotonic() - since > patience_s:
+            self.cancel()
+
     def cancel(self) -> None:
-        """Let whatever another thread waits for here end soon; `close` must follow."""
+        """End what another thread waits for here with `EnvStopped`; `close` must follow."""
         self._closing.set()
         session = self._session
         if session is not None:
@@ -164,7 +189,9 @@ class PoolMember:
             try:
                 spec = self._open_session(address, patience_s)
             except EnvRequestError as refusal:
-                raise refused(self._config, refusal, self.report()) from None
+                raise refused(
+                    self._config, self.place, self._role, refusal, self.report()
+                ) from None
             except EnvUnreachable as unreachable:
                 if self._server is None:
                     raise
@@ -183,6 +210,7 @@ class PoolMember:
                 self._seed,
                 self._role,
                 self.times_opened,
+                run_name=self._run_name,
             ),
             access=Access.load(
                 token_file=config.token_file,
@@ -201,10 +229,10 @@ class PoolMember:
 
     @property
     def _label(self) -> str:
-        slots = self.place.slots
-        which = f"slot {slots[0]}" if len(slots) == 1 else f"slots {slots[0]} to {slots[-1]}"
-        process = "" if self._server is None else f", pid {self._server.pid}"
-        return f"the env server of {self._role} {which} ({self.place}{process})"
+        whose = f"the env server of {self._role} {name_slots(self.place.slots)}"
+        if self._server is None:
+            return f"{whose} at {self.place.server.address}"
+        return f"{whose} ({self.place.key}, pid {self._server.pid})"
 
     def _start_server(self) -> ServerProcess:
         config = self.place.server
@@ -223,40 +251,101 @@ class PoolMember:
     def _accept(self, spec: EnvSpec) -> EnvSpec:
         if self._spec is not None and self._spec.spec_hash != spec.spec_hash:
             raise EnvProtocolError(
-                f"{self._config.task} came back with other spaces than before: "
-                f"{difference(self._spec, spec)}"
+                f"{self.place.server_name} came back with other spaces of {self._config.task}: "
+                f"{change(self._spec, spec)}",
+                hint="Serve what the run began with, the same versions and options; then "
+                "`wmrun resume` goes on from its last checkpoint.",
             )
         self._spec = spec
         return spec
 
     def _surviving(self, call: Callable[[], Rows]) -> Rows:
+        with self._waiting():
+            try:
+                with errors_name(self.place.key):
+                    return call()
+            except EnvServerLost as lost:
+                return self._revive(lost)
+
+    @contextmanager
+    def _waiting(self, since: float | None = None) -> Iterator[None]:
+        """Let `stop_waiting` know of what is waited for in this block, `since` now if not given."""
+        self._waiting_since = time.monotonic() if since is None else since
         try:
-            with errors_name(self.place.key):
-                return call()
-        except EnvServerLost as lost:
-            return self._revive(lost)
+            yield
+        except EnvError:
+            if self._closing.is_set():
+                raise EnvStopped(f"stopped while waiting for {self.place.server_name}") from None
+            raise
+        finally:
+            self._waiting_since = None
 
     def _revive(self, lost: EnvServerLost | EnvStartError | EnvUnreachable) -> Rows:
         """Restart until a reset succeeds or the budget is spent; all slots are broken then."""
+        self._waiting_since = _FOR_EVER
         while not self._closing.is_set():
-            report = self._bury()
-            failure = f"{lost}. {report}" if isinstance(lost, EnvServerLost) else str(lost)
-            if not self._budget.spend():
+            may_restart = self._budget.spend()
+            cause = self._cause(lost)
+            failure = self._failure(lost, self._bury(may_restart))
+            if not may_restart:
                 raise self._spent(failure)
+            self._tell_of_restart(lost, cause)
             self._wait(self._budget.backoff_s)
             try:
                 self._start(self.place.server.start_timeout_s)
                 rows = self._live.reset()
+            except EnvRefused as refusal:
+                raise self._refused_again(refusal) from None
             except (EnvServerLost, EnvStartError, EnvUnreachable) as error:
                 lost = error
                 continue
+            if self._server is None and not self._server_forgot(lost):
+                _LOG.warning("%s is back", self.place.server_name)
             slots = tuple(range(len(self.place.slots)))
             return replace(rows, broken=slots, errors=(SlotFailure(slots, SERVER_LOST, failure),))
         raise lost
 
+    def _failure(self, lost: EnvError, report: str) -> str:
+        """Say what became of the server; errors of its start have a report in them."""
+        if self._server_forgot(lost):
+            return f"{self.place.server_name} was restarted: it does not know the session. {report}"
+        return f"{lost}. {report}" if isinstance(lost, EnvServerLost) else str(lost)
+
+    def _server_forgot(self, lost: EnvError) -> bool:
+        unknown = isinstance(lost, EnvServerLost) and lost.reason == Reason.SESSION_UNKNOWN
+        return unknown and self.place.server.address is not None
+
+    def _cause(self, lost: EnvError) -> str:
+        """Say in a line what became of an own server."""
+        if self._server is not None and self._server.exited():
+            return f"the env server {self._server.state()}"
+        return lost.message.splitlines()[0]
+
+    def _tell_of_restart(self, lost: EnvError, cause: str) -> None:
+        """Tell who waits what is tried."""
+        server, name, restart = self.place.server, self.place.server_name, self._budget.standing
+        patience = f"trying again for up to {server.start_timeout_s:g} s (restart {restart})"
+        if server.address is None:
+            _LOG.warning("%s; it is restarted (%s)", cause, restart)
+        elif self._server_forgot(lost):
+            _LOG.warning("%s was restarted; opening another session (%s)", name, restart)
+        elif isinstance(lost, EnvStartError):
+            _LOG.warning("%s; %s", lost.message, patience)
+        else:
+            _LOG.warning("no connection to %s; %s", name, patience)
+
+    def _refused_again(self, refusal: EnvRefused) -> EnvRefused:
+        return EnvRefused(
+            f"{self.place.server_name} came back and refuses the session: {refusal.message}",
+            hint="Serve what the run began with, the same versions and options; then "
+            "`wmrun resume` goes on from its last checkpoint.",
+        )
+
     def _spent(self, failure: str) -> EnvBudgetSpent:
         key = self.place.key
-        which = "" if key == "env.server" else f" of {self.place}"
+        address = self.place.server.address
+        which = "" if key == "env.server" else f" of {key}"
+        which += "" if address is None else f" at {address}"
         return EnvBudgetSpent(
             f"the {self._role} environments{which} were lost {self._budget.used + 1} times, "
             f"{key}.restarts allows {self._budget}. The last time: {failure}"
@@ -265,9 +354,9 @@ class PoolMember:
     def _wait(self, seconds: float) -> None:
         self._closing.wait(seconds)
 
-    def _bury(self) -> str:
+    def _bury(self, may_restart: bool) -> str:
         """Let go of session and server, and return how the server stood."""
-        report = self.report()
+        report = self.report() if self._server is None else self._server.obituary(may_restart)
         if self._session is not None:
             self._session.abandon()
             self._session = None

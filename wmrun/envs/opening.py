@@ -43,6 +43,8 @@ class SessionRequest:
     reset_timeout_s: float = 60.0
     step_timeout_s: float = 60.0
     lease_s: float = 60.0
+    client_name: str = "wmrun"
+    """Who asks, for the server's log."""
     family: str | None = None
     """Of a server that was not started here: the env family that `task` is meant to be of."""
     may_share: bool = True
@@ -102,7 +104,7 @@ def accepted_spec(
 def _open(channel: grpc.Channel, wanted: SessionRequest, address: str) -> messages.OpenSessionReply:
     request = messages.OpenSessionRequest(
         protocol_minor=PROTOCOL_MINOR,
-        client_name="wmrun",
+        client_name=wanted.client_name,
         client_id=wanted.client_id,
         supersede=True,
         env_id=wanted.task,

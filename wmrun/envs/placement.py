@@ -28,6 +28,12 @@ class Placement:
         where = self.server.address or self.server.python
         return f"{self.key} ({where})" if where else self.key
 
+    @property
+    def server_name(self) -> str:
+        """What the server is called in a sentence, if it was not started here: by its address."""
+        address = self.server.address
+        return "the env server" if address is None else f"the env server at {address}"
+
 
 def placements(config: EnvConfig, role: str) -> list[Placement]:
     """Return the servers in order, with consecutive slots; those without any are left out."""

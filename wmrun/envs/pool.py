@@ -21,6 +21,7 @@ from wmrun.envs.placement import placements
 from wmrun.envs.request import Role
 from wmrun.envs.rows import Rows, joined, renumbered
 from wmrun.envs.spec import EnvSpec, common_spec, difference
+from wmrun.envs.stop_watch import StopWatch
 
 __all__ = ["SERVER_LOST", "EnvPool", "Role"]
 
@@ -40,7 +41,9 @@ class EnvPool:
 
     Logs of own servers are `log_dir/ROLE.log`, or `ROLE-0.log`, `ROLE-1.log`, … where there are
     several. `client_id` names the run, so that one that was killed and resumed takes the place of
-    its own dead sessions on servers that it does not own.
+    its own dead sessions on servers that it does not own; `run_name` says in their logs whose the
+    session is. Once `should_stop()` is true, a call that waits for a server that is away ends with
+    `EnvStopped`, and so does one that is not answered soon; the pool can only be closed then.
     """
 
     def __init__(
@@ -51,17 +54,29 @@ class EnvPool:
         seed: int,
         role: Role,
         client_id: str | None = None,
+        run_name: str | None = None,
+        should_stop: Callable[[], bool] | None = None,
     ) -> None:
         client_id = client_id or uuid.uuid4().hex
         self._config = config
         self._members = [
-            PoolMember(config, place, log_dir=log_dir, seed=seed, role=role, client_id=client_id)
+            PoolMember(
+                config,
+                place,
+                log_dir=log_dir,
+                seed=seed,
+                role=role,
+                client_id=client_id,
+                run_name=run_name,
+            )
             for place in placements(config, role)
         ]
         self._spec: EnvSpec | None = None
         self._slots = np.arange(config.num_envs)
         self._begun: list[PoolMember] = []
         self._away: dict[PoolMember, Future[Rows]] = {}
+        self._should_stop = should_stop
+        self._stop_watch: StopWatch | None = None
 
     def __enter__(self) -> EnvPool:
         self.open()
@@ -85,6 +100,8 @@ class EnvPool:
         Raises `EnvStartError` or `EnvUnreachable`, or `EnvProtocolError` when two servers offer
         different spaces; nothing is left running then.
         """
+        if self._should_stop is not None:
+            self._stop_watch = StopWatch(self._should_stop, self._members)
         try:
             specs = self._together(PoolMember.open)
             self._check_equal(specs)
@@ -177,6 +194,9 @@ class EnvPool:
         wait(self._away.values())
         self._away.clear()
         self._together(PoolMember.close)
+        if self._stop_watch is not None:
+            self._stop_watch.end()
+            self._stop_watch = None
 
     def _together(self, call: Callable[[PoolMember], T]) -> list[T]:
         """Call all members at the same time.

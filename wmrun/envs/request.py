@@ -9,7 +9,7 @@ import numpy as np
 from wmrun_envserver.wire.status import Reason
 
 from wmrun.config.schema import EnvConfig
-from wmrun.envs.errors import EnvRequestError, EnvStartError
+from wmrun.envs.errors import EnvCapacity, EnvRefused, EnvRequestError, EnvStartError
 from wmrun.envs.opening import SessionRequest
 from wmrun.envs.placement import Placement
 
@@ -19,6 +19,8 @@ Role = Literal["train", "eval", "video", "probe"]
 _LEASE_S = 60.0
 _DISTANT_LEASE_S = 120.0
 """Sessions of servers elsewhere outlast a minute without a network."""
+_MAX_NAME = 256
+"""Characters of a client's name, of which a server takes no more."""
 _COMMON_OPTIONS = (
     "action_repeat",
     "time_limit",
@@ -35,7 +37,14 @@ _IN_FRAME = " " * 6
 
 
 def session_request(
-    config: EnvConfig, place: Placement, client_id: str, seed: int, role: Role, times_opened: int
+    config: EnvConfig,
+    place: Placement,
+    client_id: str,
+    seed: int,
+    role: Role,
+    times_opened: int,
+    *,
+    run_name: str | None = None,
 ) -> SessionRequest:
     """Return what `role` asks one server for when it has opened `times_opened` sessions there."""
     server, slots = place.server, place.slots
@@ -43,6 +52,7 @@ def session_request(
         task=config.task,
         num_envs=len(slots),
         client_id=f"{client_id}/{place.label}",
+        client_name=_client_name(run_name, place.label),
         options=env_options(config),
         seeds=slot_seeds(seed, role, times_opened, slots.stop)[slots.start :],
         family=None if server.address is None else config.backend,
@@ -67,22 +77,52 @@ def slot_seeds(seed: int, role: Role, times_opened: int, num_envs: int) -> list[
     return [int(word) for word in sequence.generate_state(num_envs)]
 
 
-def refused(config: EnvConfig, refusal: EnvRequestError, report: str) -> EnvStartError:
-    """Turn the refusal of a session into an error that names the key; `report` is of the server."""
+def refused(
+    config: EnvConfig, place: Placement, role: Role, refusal: EnvRequestError, report: str
+) -> EnvStartError:
+    """Turn the refusal of a session into an error that names the key; `report` is of the server.
+
+    `EnvRefused` where asking again is of no use, `EnvCapacity` where the server is full.
+    """
     if refusal.reason == Reason.ENV_FAILED:
         return EnvStartError(f"env.task {config.task}: {refusal.message}", hint=_of_env(report))
-    option = refusal.field.split(".")[0]
-    keys = {
-        Reason.ENV_UNKNOWN: "env.task",
-        Reason.CAPACITY: "env.num_envs",
-        Reason.BAD_CONFIG: "env" if option in _COMMON_OPTIONS else "env.options",
-    }
-    place = keys.get(refusal.reason, f"env.task {config.task}")
-    if refusal.reason == Reason.BAD_CONFIG and refusal.field in _NO_OPTIONS:
-        place = f"env.task {config.task}"
-    elif refusal.reason == Reason.BAD_CONFIG:
-        place = f"{place}.{refusal.field}"
-    return EnvStartError(f"{place}: {refusal.message}")
+    if refusal.reason == Reason.CAPACITY:
+        return _full(place, role, refusal)
+    return EnvRefused(f"{_key_at_fault(config, role, refusal)}: {refusal.message}")
+
+
+def _client_name(run_name: str | None, label: str) -> str:
+    """Return run and role, of which the role is never cut off."""
+    name = "wmrun" if run_name is None else f"wmrun {run_name}"
+    return f"{name[: _MAX_NAME - len(label) - 1]} {label}"
+
+
+def _full(place: Placement, role: Role, refusal: EnvRequestError) -> EnvCapacity:
+    address = place.server.address
+    if refusal.field == "num_envs":
+        where = "" if address is None else f" (env.server.address {address})"
+        return EnvCapacity(f"{_slots_key(role)}: {refusal.message}{where}")
+    return EnvCapacity(
+        f"env.server.address {address}: {refusal.message}",
+        hint="A run takes one session to train, one to evaluate and, where the policy sees no "
+        "images, one for videos. Start the server with a higher --max-sessions, or set "
+        "run.eval_every=0 (no evaluations) or run.video=false (no videos).",
+    )
+
+
+def _slots_key(role: Role) -> str:
+    return "run.eval_envs" if role == "eval" else "env.num_envs"
+
+
+def _key_at_fault(config: EnvConfig, role: Role, refusal: EnvRequestError) -> str:
+    task, option = f"env.task {config.task}", refusal.field.split(".")[0]
+    if refusal.reason == Reason.ENV_UNKNOWN:
+        return "env.task"
+    if refusal.reason == Reason.TOO_LARGE and refusal.field == "num_envs":
+        return _slots_key(role)
+    if refusal.reason != Reason.BAD_CONFIG or refusal.field in _NO_OPTIONS:
+        return task
+    return f"{'env' if option in _COMMON_OPTIONS else 'env.options'}.{refusal.field}"
 
 
 def _of_env(report: str) -> str:

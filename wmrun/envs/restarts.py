@@ -42,6 +42,13 @@ class RestartBudget:
         return True
 
     @property
+    def standing(self) -> str:
+        """Say which restart was taken last, of how many: `2 of 3 within 300 s`."""
+        if self._max - self.used < self._per_window - len(self._recent):
+            return f"{self.used} of {self._max} in all"
+        return f"{len(self._recent)} of {self._per_window} within {self._window_s:g} s"
+
+    @property
     def backoff_s(self) -> float:
         """Seconds to wait before the restart just taken: none for a lone one, then 1, 2, 4, ..."""
         repeats = len(self._recent) - 1

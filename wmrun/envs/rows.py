@@ -18,7 +18,7 @@ class SlotFailure:
     message: str
 
     def __str__(self) -> str:
-        return f"environment slots {', '.join(map(str, self.slots))} restarted: {self.message}"
+        return f"environment {name_slots(self.slots)} restarted: {self.message}"
 
 
 class InfoColumn(NamedTuple):
@@ -54,6 +54,18 @@ class Rows:
     """Slots that failed too often and stay away; they have no row."""
     errors: tuple[SlotFailure, ...] = ()
     info: dict[str, InfoColumn] = field(default_factory=dict)
+
+
+def name_slots(slots: Sequence[int]) -> str:
+    """Return ascending slots in words: `slot 0`, `slots 0, 1`, `slots 0 to 3, 7`."""
+    runs: list[list[int]] = []
+    for slot in slots:
+        if runs and slot == runs[-1][-1] + 1:
+            runs[-1].append(slot)
+        else:
+            runs.append([slot])
+    names = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return f"slot{'' if len(slots) == 1 else 's'} {', '.join(names)}"
 
 
 def renumbered(rows: Rows, first: int) -> Rows:

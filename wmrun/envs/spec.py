@@ -50,22 +50,33 @@ def common_spec(specs: Sequence[EnvSpec]) -> EnvSpec:
 
 def difference(one: EnvSpec, other: EnvSpec) -> str:
     """Say in which space two specs differ first: `observation 'vector' is … and …`."""
+    return _difference(one, other, verb="is", joint="and")
+
+
+def change(before: EnvSpec, after: EnvSpec) -> str:
+    """Say how a run's spec changed: `observation 'vector' was … when the run began, now …`."""
+    return _difference(before, after, verb="was", joint="when the run began, now")
+
+
+def _difference(one: EnvSpec, other: EnvSpec, *, verb: str, joint: str) -> str:
     for key in [*one.obs_space, *(key for key in other.obs_space if key not in one.obs_space)]:
         found = [
             describe_space(spec.obs_space[key]) if key in spec.obs_space else "missing"
             for spec in (one, other)
         ]
         if one.obs_space.get(key) != other.obs_space.get(key):
-            return f"observation {key!r} is {_both(found)}"
+            return f"observation {key!r} {verb} {_both(found, joint)}"
     if one.act_space != other.act_space:
         found = [describe_space(spec.act_space) for spec in (one, other)]
-        return f"the action is {_both(found)}"
+        return f"the action {verb} {_both(found, joint)}"
     return "the order of the observations differs"
 
 
-def _both(found: Sequence[str]) -> str:
+def _both(found: Sequence[str], joint: str) -> str:
     one, other = found
-    return f"{one} in both, with other bounds or roles" if one == other else f"{one} and {other}"
+    if one == other:
+        return f"{one} in both, with other bounds or roles"
+    return f"{one} {joint} {other}"
 
 
 def read_spec(reply: messages.OpenSessionReply) -> EnvSpec:

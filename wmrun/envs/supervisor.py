@@ -82,11 +82,23 @@ class ServerProcess:
             return False
         return status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
+    def state(self) -> str:
+        """Say how the process ended, or that it runs: `is running (pid 7)`."""
+        code = self._process.poll()
+        if code is not None:
+            return describe_exit(code)
+        return f"is {'stopped' if self.is_stopped() else 'running'} (pid {self.pid})"
+
     def report(self) -> str:
         """Say how the process ended or that it runs, with the last lines of its log."""
-        code = self._process.poll()
-        runs = "is stopped" if code is None and self.is_stopped() else "is running"
-        state = f"{runs} (pid {self.pid})" if code is None else describe_exit(code)
+        return f"The env server {self.state()}. {self.log.excerpt()}"
+
+    def obituary(self, is_replaced: bool) -> str:
+        """Say what `report` says, of a server that is ended now if it has not ended itself."""
+        state = self.state()
+        if state.startswith("is "):
+            state = f"was {state[len('is ') :]}: killed"
+            state += ", and another started" if is_replaced else ""
         return f"The env server {state}. {self.log.excerpt()}"
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:

@@ -13,10 +13,11 @@ from wmrun_envserver.wire import spaces
 from wmrun.agents.base import Agent
 from wmrun.config.load import load_config
 from wmrun.config.schema import Config, EnvConfig, ImageConfig
+from wmrun.envs.errors import EnvCapacity, EnvStopped
 from wmrun.envs.request import Role
 from wmrun.envs.spec import EnvSpec
 from wmrun.errors import EnvError
-from wmrun.launch.parts import OpenEnvs, build_agent, choose_device, open_envs
+from wmrun.launch.parts import OpenEnvs, build_agent, choose_device, eval_slots, open_envs
 from wmrun.run.checkpoint import CheckpointStore
 from wmrun.run.directory import RunDirectory
 from wmrun.run.evaluate import Evaluation, evaluate
@@ -33,7 +34,8 @@ class Evaluator:
 
     Every evaluation starts from the same environment seeds, so checkpoints are compared on the same
     episodes. When the agent sees no image, videos come from one more slot that renders; where that
-    fails, `say` is told once and evaluations go on without videos.
+    fails, `say` is told once and evaluations go on without videos, unless only its server was full.
+    Once `should_stop()` is true, what is played or waited for ends.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Evaluator:
         episodes: int,
         watch: Callable[[int, int], None] = lambda finished, steps: None,
         say: Callable[[str], None] = lambda text: None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._should_stop = should_stop
         self._watch = watch
         self._say = say
         self._config = config
@@ -63,43 +67,49 @@ class Evaluator:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def evaluate(
-        self, *, video: bool = False, should_stop: Callable[[], bool] = lambda: False
-    ) -> Evaluation | None:
+    def evaluate(self, *, video: bool = False) -> Evaluation | None:
         """Play the episodes; with `video` the result has the frames of one of them.
 
-        Returns None when `should_stop` became true first.
+        Returns None when `should_stop` became true first. Raises `EnvError`; the next evaluation
+        opens its sessions anew then.
         """
-        slots = min(self._episodes, self._config.run.eval_envs or self._config.env.num_envs)
+        try:
+            return self._evaluate(video)
+        except EnvStopped:
+            return None
+        except EnvError:
+            self._opened.clear()
+            self._stack.close()
+            raise
+
+    def _evaluate(self, video: bool) -> Evaluation | None:
+        slots = eval_slots(self._config, self._episodes)
         envs = self._open("eval", self._config.env.with_slots(slots))
         image_key = find_image(envs.spec) if video else None
-        evaluation = self._play(envs, self._episodes, image_key, should_stop)
+        evaluation = self._play(envs, self._episodes, image_key)
         if evaluation is None or not video or image_key is not None or not self._has_frames:
             return evaluation
         try:
-            frames = self._render_episode(should_stop)
+            frames = self._render_episode()
+        except EnvCapacity as full:
+            self._say(f"run.video: no video of this evaluation: {full}")
+            return evaluation
         except EnvError as error:
             self._has_frames = False
             self._say(f"run.video: no video can be made, evaluations go on without: {error}")
             return evaluation
         return None if frames is None else replace(evaluation, frames=frames)
 
-    def _render_episode(self, should_stop: Callable[[], bool]) -> np.ndarray | None:
+    def _render_episode(self) -> np.ndarray | None:
         vector = True if self._config.env.vector is None else self._config.env.vector
         env = self._config.env.with_slots(1).model_copy(
             update={"image": ImageConfig(size=VIDEO_SIZE), "vector": vector}
         )
         envs = self._open("video", env)
-        rendered = self._play(envs, 1, find_image(envs.spec), should_stop)
+        rendered = self._play(envs, 1, find_image(envs.spec))
         return None if rendered is None else rendered.frames
 
-    def _play(
-        self,
-        envs: OpenEnvs,
-        episodes: int,
-        image_key: str | None,
-        should_stop: Callable[[], bool],
-    ) -> Evaluation | None:
+    def _play(self, envs: OpenEnvs, episodes: int, image_key: str | None) -> Evaluation | None:
         num_envs = envs.driver.num_envs
         seeds = eval_seeds(self._config.seed, num_envs) if envs.spec.seeds_per_reset else ()
         return evaluate(
@@ -109,14 +119,16 @@ class Evaluator:
             seeds=seeds,
             noise_seed=seed_for(self._config.seed, "eval"),
             image_key=image_key,
-            should_stop=should_stop,
+            should_stop=self._should_stop,
             watch=self._watch,
             say=self._say,
         )
 
     def _open(self, role: Role, env: EnvConfig) -> OpenEnvs:
         if role not in self._opened:
-            opened = open_envs(self._config, self._run, role=role, env=env)
+            opened = open_envs(
+                self._config, self._run, role=role, env=env, should_stop=self._should_stop
+            )
             self._opened[role] = self._stack.enter_context(opened)
         return self._opened[role]
 

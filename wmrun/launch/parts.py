@@ -64,19 +64,32 @@ def open_envs(
     role: Role,
     env: EnvConfig | None = None,
     pool_state: dict[str, int] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[OpenEnvs]:
     """Start or reach the env server and open a session of its own for `role`.
 
-    `pool_state`, from a checkpoint, keeps a resumed run from using environment seeds twice.
+    `pool_state`, from a checkpoint, keeps a resumed run from using environment seeds twice. Waits
+    for servers end with `EnvStopped` once `should_stop()` is true.
     """
     pool = EnvPool(
-        env or config.env, log_dir=run.env_logs, seed=config.seed, role=role, client_id=run.run_id
+        env or config.env,
+        log_dir=run.env_logs,
+        seed=config.seed,
+        role=role,
+        client_id=run.run_id,
+        run_name=f"{config.name}/{run.run_id}",
+        should_stop=should_stop,
     )
     if pool_state is not None:
         pool.load(pool_state)
     with pool:
         adapter = ActionAdapter(pool.spec.act_space, clip=config.env.clip_actions)
         yield OpenEnvs(pool.spec, Driver(pool, adapter), pool.save)
+
+
+def eval_slots(config: Config, episodes: int) -> int:
+    """Return how many env slots play `episodes` episodes of an evaluation."""
+    return min(episodes, config.run.eval_envs or config.env.num_envs)
 
 
 def build_agent(config: Config, spec: EnvSpec, device: torch.device) -> Agent:

@@ -15,6 +15,7 @@ from rich.console import Console
 from wmrun.config.dump import dump_yaml
 from wmrun.config.load import load_config
 from wmrun.config.schema import Config
+from wmrun.envs.errors import EnvStartError, EnvStopped, EnvUnreachable
 from wmrun.errors import ExitCode, RunError
 from wmrun.launch.banner import describe_run
 from wmrun.launch.changes import changed_keys
@@ -28,6 +29,7 @@ from wmrun.launch.parts import (
     open_envs,
     replay_rows,
 )
+from wmrun.launch.room import missing_room
 from wmrun.run.checkpoint import Checkpoint, CheckpointStore
 from wmrun.run.directory import RUNS, RunDirectory, create_run
 from wmrun.run.evaluate import Evaluation
@@ -95,7 +97,11 @@ def _train(
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         progress = stack.enter_context(RunProgress(config.run.env_steps, console=console))
-        trainer = _build_trainer(config, run, stack, signals, progress, checkpoint)
+        try:
+            trainer = _build_trainer(config, run, stack, signals, progress, checkpoint)
+        except EnvStopped as stopped:
+            stopped.exit_code = signals.exit_code
+            raise
         write_atomically(run.config_file, dump_yaml(config))
         return _run(trainer, run, run_info(config, run, checkpoint))
 
@@ -111,7 +117,13 @@ def _build_trainer(
     """Open and build everything, in the order in which mistakes are cheapest to find."""
     progress.phase("starting the environment server")
     pool_state = None if checkpoint is None else checkpoint.state()["envs"]
-    envs = stack.enter_context(open_envs(config, run, role="train", pool_state=pool_state))
+
+    def should_stop() -> bool:
+        return signals.received is not None
+
+    envs = stack.enter_context(
+        open_envs(config, run, role="train", pool_state=pool_state, should_stop=should_stop)
+    )
     progress.phase("building the agent")
     device = choose_device(config.device.name)
     agent = build_agent(config, envs.spec, device)
@@ -120,15 +132,29 @@ def _build_trainer(
     for line in describe_run(config, run, envs, agent, rows, device):
         progress.say(line)
     run.update_record(**describe_process(device))
+    for line in missing_room(config, envs.spec):
+        progress.say(line)
     evaluator = stack.enter_context(
-        Evaluator(config, run, agent, episodes=config.run.eval_episodes, say=progress.say)
+        Evaluator(
+            config,
+            run,
+            agent,
+            episodes=config.run.eval_episodes,
+            say=progress.say,
+            should_stop=should_stop,
+        )
     )
     tracker = build_tracker(config)
 
     def evaluate(counters: Counters) -> Evaluation | None:
-        evaluation = evaluator.evaluate(
-            video=config.run.video, should_stop=lambda: signals.received is not None
-        )
+        try:
+            evaluation = evaluator.evaluate(video=config.run.video)
+        except (EnvStartError, EnvUnreachable) as error:
+            progress.say(
+                f"no evaluation at {counters.env_steps:,} env steps, the next is tried again: "
+                f"{error}"
+            )
+            return None
         if evaluation is not None:
             video = save_video(run, evaluation, f"eval_step_{counters.env_steps:012d}")
             if video is not None:

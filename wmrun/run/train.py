@@ -15,6 +15,7 @@ from wmrun.agents.base import Agent, Entries, Metrics
 from wmrun.agents.carry import put_slots, select_slots
 from wmrun.config.schema import RunConfig
 from wmrun.envs.driver import Driver, Transitions
+from wmrun.envs.errors import EnvStopped
 from wmrun.errors import TrainingDiverged
 from wmrun.replay.sampler import Batch, Sampler
 from wmrun.replay.storage import Replay
@@ -89,6 +90,7 @@ class Trainer:
         """
         try:
             self._loop()
+            self._finish()
         except TrainingDiverged:
             raise
         except Exception:
@@ -134,6 +136,13 @@ class Trainer:
         return self.parts.checkpoints.write(self.counters.env_steps, tensors, state)
 
     def _loop(self) -> None:
+        """Train until the run is complete or told to stop, be it while environments are away."""
+        try:
+            self._train()
+        except EnvStopped:
+            assert self._stopping, "environments are given up only when a signal came"
+
+    def _train(self) -> None:
         parts = self.parts
         parts.progress.phase("resetting environments")
         rows = self._store(self._first_rows())
@@ -144,7 +153,6 @@ class Trainer:
             self._pay_updates()  # while the environments step in their own process
             rows = self._store(parts.driver.step_end())
             self._report()
-        self._finish()
 
     def _answer(self, rows: Transitions, carry: Any) -> tuple[np.ndarray, Any]:
         """Return the actions for `rows`, and the carry of all slots after them."""
