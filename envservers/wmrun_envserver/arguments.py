@@ -168,7 +168,7 @@ def _add_sizes(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-sessions",
         type=argument_types.positive,
-        default=8,
+        default=32,
         metavar="N",
         help="(default: %(default)s)",
     )

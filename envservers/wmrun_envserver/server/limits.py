@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Explicit caps; the defaults suit one learner and its evaluation on one machine."""
+    """Explicit caps; the defaults suit a few learners with their evaluations."""
 
-    max_sessions: int = 8
+    max_sessions: int = 32
     max_envs: int = 256
     """Slots, over all sessions."""
     max_message_bytes: int = 64 * 2**20
