@@ -25,7 +25,7 @@ def test_what_is_no_address_is_refused_with_examples_of_what_is(write: Write, ad
     assert problem.path == "env.server.address"
     assert problem.expected == (
         "HOST:PORT, as simulators:5005 or [::1]:5005 (ports 1 to 65535), "
-        "unix:/DIR/NAME.sock or null"
+        "or unix:/DIR/NAME.sock or null"
     )
 
 

@@ -36,6 +36,7 @@ def test_sockets_by_their_path_and_ports_of_named_hosts_can_be_dialled(text: str
         "127.0.0.1:99999",
         "127.0.0.1:05005",
         "127.0.0.1: 5005",
+        "127.0.0.1:5005\n",
         "127.0.0.1:port",
         "::1:5005",
         "[::1]",
