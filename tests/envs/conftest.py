@@ -41,7 +41,12 @@ def make_pool(tmp_path: Path) -> Iterator[Callable[..., EnvPool]]:
     pools: list[EnvPool] = []
 
     def make(
-        *, role: str = "train", seed: int = 0, client_id: str | None = None, **env: Any
+        *,
+        role: str = "train",
+        seed: int = 0,
+        client_id: str | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        **env: Any,
     ) -> EnvPool:
         pools.append(
             EnvPool(
@@ -50,6 +55,7 @@ def make_pool(tmp_path: Path) -> Iterator[Callable[..., EnvPool]]:
                 seed=seed,
                 role=role,  # type: ignore[arg-type]
                 client_id=client_id,
+                should_stop=should_stop,
             )
         )
         return pools[-1]
