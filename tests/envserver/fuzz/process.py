@@ -23,6 +23,7 @@ from tests.envserver.fuzz.outcome import Answer
 from tests.envserver.fuzz.requests import opening, step
 
 TIMEOUT_S = 60.0
+MAX_SESSIONS = 8
 IN_FLIGHT = 16
 """Fewer than the server takes at once: more would be turned away unread."""
 
@@ -107,7 +108,8 @@ def under_fire(*options: str, python: str | Path = sys.executable) -> Iterator[S
     """Run an echo server on `python` for a while; its end must be as clean as its beginning."""
     parent, ours = os.pipe()
     command = [str(python), "-m", "wmrun_envserver", "serve", "--backend", "echo"]
-    command += ["--parent-fd", str(parent), "--log-level", "error", *options]
+    command += ["--parent-fd", str(parent), "--log-level", "error"]
+    command += ["--max-sessions", str(MAX_SESSIONS), *options]
     # A file: protobuf 3.20 writes a line for every string that is no UTF-8, more than a pipe holds.
     with (
         tempfile.TemporaryFile("w+") as log,

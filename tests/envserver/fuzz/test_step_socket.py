@@ -14,7 +14,7 @@ from wmrun_envserver.wire.step_socket import StepKind
 from tests.envserver.fuzz.in_process import handlers_of
 from tests.envserver.fuzz.mutation import Mutator
 from tests.envserver.fuzz.outcome import Answer, Tally
-from tests.envserver.fuzz.process import ServerUnderFire, under_fire
+from tests.envserver.fuzz.process import MAX_SESSIONS, ServerUnderFire, under_fire
 from tests.envserver.fuzz.requests import valid
 from tests.envserver.fuzz.target import Target
 from tests.envserver.oldest import OLDEST_PYTHON, needs_oldest_python
@@ -23,7 +23,6 @@ from tests.envserver.step_client import StepClient
 BATCH = 500
 REFRESH = 20
 """Messages sent before the session is looked at again."""
-MAX_SESSIONS = 8
 MAX_GROWTH_MB = 64.0
 
 
