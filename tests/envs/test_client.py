@@ -331,11 +331,11 @@ def test_server_of_another_minor_version_is_as_good(
 
 
 @contextmanager
-def listening(address: str) -> Iterator[subprocess.Popen[bytes]]:
+def listening(address: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run an echo server as a user would by hand."""
     command = [sys.executable, "-m", "wmrun_envserver", "serve", "--backend", "echo"]
     with subprocess.Popen(
-        [*command, "--listen", address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*command, "--listen", address, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith(b"{")

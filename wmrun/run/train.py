@@ -47,7 +47,7 @@ class TrainingParts:
     replay: Replay
     sampler: Sampler
     evaluate: Callable[[Counters], Evaluation | None]
-    """Plays evaluation episodes on a session of their own; None when a signal cut it short."""
+    """Plays evaluation episodes on a session of their own; None where there were none."""
     tracker: Tracker
     checkpoints: CheckpointStore
     progress: RunProgress
@@ -294,9 +294,9 @@ class Trainer:
             return
         self.parts.progress.phase("evaluating")
         evaluation = self.parts.evaluate(self.counters)
+        self._evaluated_at = self.counters.env_steps
         if evaluation is None:
             return
-        self._evaluated_at = self.counters.env_steps
         metrics = evaluation.metrics()
         self.parts.tracker.log(metrics, self.counters)
         self._last_score = score = metrics["eval/return_mean"]
