@@ -331,9 +331,11 @@ def test_server_of_another_minor_version_is_as_good(
 
 
 @contextmanager
-def listening(address: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run an echo server as a user would by hand."""
-    command = [sys.executable, "-m", "wmrun_envserver", "serve", "--backend", "echo"]
+def listening(
+    address: str, *options: str, backend: str = "echo"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server, of the echo backend, as a user would by hand."""
+    command = [sys.executable, "-m", "wmrun_envserver", "serve", "--backend", backend]
     with subprocess.Popen(
         [*command, "--listen", address, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:

@@ -52,3 +52,13 @@ def test_wait_grows_with_the_restarts_in_the_window_and_is_bounded() -> None:
     clock.now = 1000
     budget.spend()
     assert budget.backoff_s == 0
+
+
+def test_what_is_told_of_a_restart_is_the_bound_that_is_nearer() -> None:
+    clock = Clock()
+    budget = RestartBudget(max_restarts=3, per_window=2, window_s=300, clock=clock)
+    told = []
+    for clock.now in (0.0, 1.0, 400.0):
+        budget.spend()
+        told.append(budget.standing)
+    assert told == ["1 of 2 within 300 s", "2 of 2 within 300 s", "3 of 3 in all"]

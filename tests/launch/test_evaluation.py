@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,19 @@ import yaml
 
 from tests.cli.tiny import TINY
 from tests.diagnose import odd_envs
+from tests.envs.test_client import listening
 from wmrun.config.dump import dump_yaml
 from wmrun.config.load import load_config
+from wmrun.envs.errors import EnvCapacity
 from wmrun.launch.evaluation import Evaluator
 from wmrun.launch.parts import build_agent, open_envs
 from wmrun.run.directory import create_run
+
+
+@pytest.fixture
+def socket_address() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"unix:{folder}/s.sock"
 
 
 def test_environments_without_frames_are_evaluated_without_a_video(
@@ -37,3 +47,23 @@ def test_environments_without_frames_are_evaluated_without_a_video(
             assert (len(evaluation.returns), evaluation.frames) == (1, None)
     (line,) = [line for line in said if "run.video" in line]
     assert "renders no frames" in line
+
+
+def test_evaluations_find_room_again_and_stop_with_the_run(
+    tmp_path: Path, socket_address: str
+) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    config = load_config(file, [f"env.server.address={socket_address}"])
+    run = create_run(config.name, dump_yaml(config), root=tmp_path)
+    stopping = False
+    with listening(socket_address, "--max-sessions", "1"):
+        with open_envs(config, run, role="train") as envs:
+            agent = build_agent(config, envs.spec, torch.device("cpu"))
+            evaluator = Evaluator(config, run, agent, episodes=1, should_stop=lambda: stopping)
+            with pytest.raises(EnvCapacity, match="all 1 sessions are taken"):
+                evaluator.evaluate()
+        with evaluator:
+            assert evaluator.evaluate() is not None
+    stopping = True  # while it is away
+    assert evaluator.evaluate() is None

@@ -65,7 +65,7 @@ class Evaluator:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self._close()
 
     def evaluate(self, *, video: bool = False) -> Evaluation | None:
         """Play the episodes; with `video` the result has the frames of one of them.
@@ -78,9 +78,12 @@ class Evaluator:
         except EnvStopped:
             return None
         except EnvError:
-            self._opened.clear()
-            self._stack.close()
+            self._close()
             raise
+
+    def _close(self) -> None:
+        self._opened.clear()
+        self._stack.close()
 
     def _evaluate(self, video: bool) -> Evaluation | None:
         slots = eval_slots(self._config, self._episodes)
