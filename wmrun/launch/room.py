@@ -28,9 +28,9 @@ def missing_room(config: Config, spec: EnvSpec) -> Iterator[str]:
         free = free_sessions(server)
         if free is not None and free < needed[address]:
             yield (
-                f"the env server at {address} has room for {free} more sessions, this run opens "
-                f"up to {needed[address]} more there, to evaluate and for videos; those that find "
-                "no room are left out. Start the server with a higher --max-sessions, or set "
+                f"the env server at {address} has room for {free} more sessions; this run opens "
+                f"{needed[address]} there later, to evaluate and for videos, and does without "
+                "those that find no room. Start the server with a higher --max-sessions, or set "
                 "run.eval_every=0 or run.video=false"
             )
 

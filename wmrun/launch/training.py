@@ -151,8 +151,8 @@ def _build_trainer(
             evaluation = evaluator.evaluate(video=config.run.video)
         except (EnvStartError, EnvUnreachable) as error:
             progress.say(
-                f"no evaluation at {counters.env_steps:,} env steps, the next is tried again: "
-                f"{error}"
+                f"no evaluation at {counters.env_steps:,} env steps, the next will be tried: "
+                f"{error.message}"
             )
             return None
         if evaluation is not None:
