@@ -67,6 +67,7 @@ class WorkerHosts(Host):
     def restart(self, restart: Restart) -> None:
         for member in self._crew.members:
             self._drop(member, restart.slots)
+        self._outcomes.forget(restart.slots)
         self._restarts.add(restart)
 
     def collect(self, table: RowTable, until: Until) -> tuple[list[int], list[Failure]]:

@@ -91,6 +91,10 @@ class Outcomes:
         rebuilt, self._rebuilt = self._rebuilt, []
         return rebuilt
 
+    def forget(self, slots: Sequence[int]) -> None:
+        """Forget that the simulators of `slots` were replaced: they are gone again."""
+        self._rebuilt = [slot for slot in self._rebuilt if slot not in slots]
+
     def frame(self, slot: int) -> np.ndarray:
         """Return the frame that was drawn of `slot`; raises `Refused`."""
         frame, self._frame = self._frame, None

@@ -161,6 +161,20 @@ def test_restarts_go_on_in_the_background_of_partial_batches(start, caplog):
     assert list(session.act(MOVE, MOVE).step_in_episode) == [1, steps + 1]
 
 
+def test_a_worker_of_two_slots_that_dies_again_and_again_gives_each_slot_one_row_at_a_time(
+    start, caplog
+):
+    limits = Limits(restart_pause_s=0, max_restarts=1000)
+    session = Workers(start(workers=1, limits=limits), num_envs=2, want_capabilities=PARTIAL)
+    rows, deaths = session.reset(), 0
+    while deaths < 4:
+        slots = list(rows.slot)
+        assert slots == sorted(set(slots))
+        orders = [EXIT, MOVE] if len(slots) == 2 else [MOVE]
+        deaths += EXIT in orders
+        rows = session.act(*orders, slots=slots)
+
+
 @pytest.mark.servers
 def test_a_call_without_any_row_waits_for_the_restart(start, caplog):
     session = Workers(start(), num_envs=2, want_capabilities=PARTIAL)
