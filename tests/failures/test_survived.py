@@ -48,7 +48,7 @@ class Ordeal:
     def tell(self, name: str, line: str, *, cut_off: bool = True) -> None:
         """Note the line about a failure, which names the slots that it hit."""
         self.told[name] = line
-        slots = re.search(r"environment slots ([\d, ]+) restarted", line)
+        slots = re.search(r"environment slots? ([\d, ]+) restarted", line)
         assert slots is not None, line
         for slot in slots[1].split(", "):
             self.broken[int(slot)] += cut_off
@@ -75,7 +75,7 @@ def ordeal(site: Site, socket_address: str) -> Ordeal:
         stopped = learner.server(workers=0)
         stopped.send_signal(signal.SIGSTOP)
         _fail_in_workers(ordeal, learner, site)
-        ordeal.tell("server stopped", learner.await_line("server hangs"))
+        ordeal.tell("server stopped", learner.await_line("restarted: the env server hangs"))
         _lose_the_server(ordeal, learner, site)
         _cut_the_network(ordeal, learner, site, proxy, elsewhere)
         _restart_elsewhere(ordeal, learner, site, elsewhere, options, stack)
@@ -103,13 +103,13 @@ def _fail_in_workers(ordeal: Ordeal, learner: Learner, site: Site) -> None:
     worker().kill()
     ordeal.tell("worker killed", learner.await_line("SIGKILL"))
     site.orders.give(worker().pid, "hang")
-    ordeal.tell("env hangs", learner.await_line("slots [01] restarted"))
+    ordeal.tell("env hangs", learner.await_line("slot [01] restarted"))
     pid = worker().pid
     site.orders.give(pid, "end")
     site.orders.give(pid, "slow_reset")
     site.orders.give(pid, "end")
     site.orders.give(pid, "endless_reset")
-    line = learner.await_line("slots [01] restarted")
+    line = learner.await_line("slot [01] restarted")
     ordeal.tell("reset too slow", line, cut_off=False)
 
 
