@@ -148,6 +148,23 @@ def test_environments_that_fail_for_good_leave_a_checkpoint(make_loop, monkeypat
     assert checkpoint.state()["counters"]["updates"] == loop.agent.updates > 0
 
 
+def test_the_prefill_is_kept_in_checkpoints_too(make_loop, monkeypatch):
+    loop = make_loop(SETTINGS.model_copy(update={"checkpoint_every": 10}))
+    driver = loop.trainer.parts.driver
+    step_end = driver.step_end
+
+    def failing_step_end():
+        if loop.trainer.counters.env_steps >= 14:
+            raise EnvError("the budget is spent")
+        return step_end()
+
+    monkeypatch.setattr(driver, "step_end", failing_step_end)
+    with pytest.raises(EnvError, match="the budget is spent"):
+        loop.trainer.run()
+    assert loop.trainer.counters.env_steps < SETTINGS.prefill
+    assert 10 <= loop.trainer.parts.checkpoints.find("last").env_steps < 14
+
+
 def test_going_back_to_an_older_checkpoint_drops_the_branch_that_came_after(make_loop):
     first = make_loop()
     first.trainer.run()

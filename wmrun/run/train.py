@@ -266,9 +266,9 @@ class Trainer:
         if self._log_now(self.counters.env_steps):
             self._log()
         self._explain_waiting()
-        if self._prefilling or self._stopping:
+        if self._stopping:
             return
-        if self._evaluate_now(self.counters.env_steps):
+        if not self._prefilling and self._evaluate_now(self.counters.env_steps):
             self._evaluate()
         if self._checkpoint_now(self.counters.env_steps):
             self.checkpoint()
