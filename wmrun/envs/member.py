@@ -12,14 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from wmrun_envserver.wire.status import Reason
 
 from wmrun.config.schema import EnvConfig
+from wmrun.envs import lost_servers
 from wmrun.envs.access import Access
 from wmrun.envs.client import EnvSession
 from wmrun.envs.errors import (
-    EnvBudgetSpent,
-    EnvProtocolError,
     EnvRefused,
     EnvRequestError,
     EnvServerLost,
@@ -32,7 +30,7 @@ from wmrun.envs.request import Role, refused, session_request
 from wmrun.envs.restarts import RestartBudget
 from wmrun.envs.rows import Rows, SlotFailure, name_slots
 from wmrun.envs.server_log import ServerLog
-from wmrun.envs.spec import EnvSpec, change
+from wmrun.envs.spec import EnvSpec
 from wmrun.envs.supervisor import ServerProcess, start_server
 from wmrun.errors import EnvError
 
@@ -250,12 +248,7 @@ class PoolMember:
 
     def _accept(self, spec: EnvSpec) -> EnvSpec:
         if self._spec is not None and self._spec.spec_hash != spec.spec_hash:
-            raise EnvProtocolError(
-                f"{self.place.server_name} came back with other spaces of {self._config.task}: "
-                f"{change(self._spec, spec)}",
-                hint="Serve what the run began with, the same versions and options; then "
-                "`wmrun resume` goes on from its last checkpoint.",
-            )
+            raise lost_servers.other_spaces(self.place, self._config.task, self._spec, spec)
         self._spec = spec
         return spec
 
@@ -264,8 +257,8 @@ class PoolMember:
             try:
                 with errors_name(self.place.key):
                     return call()
-            except EnvServerLost as lost:
-                return self._revive(lost)
+            except EnvServerLost as loss:
+                return self._revive(loss)
 
     @contextmanager
     def _waiting(self, since: float | None = None) -> Iterator[None]:
@@ -280,76 +273,33 @@ class PoolMember:
         finally:
             self._waiting_since = None
 
-    def _revive(self, lost: EnvServerLost | EnvStartError | EnvUnreachable) -> Rows:
+    def _revive(self, loss: lost_servers.Loss) -> Rows:
         """Restart until a reset succeeds or the budget is spent; all slots are broken then."""
+        place = self.place
         self._waiting_since = _FOR_EVER
         while not self._closing.is_set():
             may_restart = self._budget.spend()
-            cause = self._cause(lost)
-            failure = self._failure(lost, self._bury(may_restart))
+            cause = lost_servers.cause(loss, self._server)
+            failure = lost_servers.failure(place, loss, self._bury(may_restart))
             if not may_restart:
-                raise self._spent(failure)
-            self._tell_of_restart(lost, cause)
+                raise lost_servers.budget_spent(place, self._role, self._budget, failure)
+            _LOG.warning(
+                "%s", lost_servers.restart_notice(place, loss, cause, self._budget.standing)
+            )
             self._wait(self._budget.backoff_s)
             try:
-                self._start(self.place.server.start_timeout_s)
+                self._start(place.server.start_timeout_s)
                 rows = self._live.reset()
             except EnvRefused as refusal:
-                raise self._refused_again(refusal) from None
+                raise lost_servers.refused_again(place, refusal) from None
             except (EnvServerLost, EnvStartError, EnvUnreachable) as error:
-                lost = error
+                loss = error
                 continue
-            if self._server is None and not self._server_forgot(lost):
-                _LOG.warning("%s is back", self.place.server_name)
-            slots = tuple(range(len(self.place.slots)))
+            if self._server is None and not lost_servers.forgot_session(place, loss):
+                _LOG.warning("%s is back", place.server_name)
+            slots = tuple(range(len(place.slots)))
             return replace(rows, broken=slots, errors=(SlotFailure(slots, SERVER_LOST, failure),))
-        raise lost
-
-    def _failure(self, lost: EnvError, report: str) -> str:
-        """Say what became of the server; errors of its start have a report in them."""
-        if self._server_forgot(lost):
-            return f"{self.place.server_name} was restarted: it does not know the session. {report}"
-        return f"{lost}. {report}" if isinstance(lost, EnvServerLost) else str(lost)
-
-    def _server_forgot(self, lost: EnvError) -> bool:
-        unknown = isinstance(lost, EnvServerLost) and lost.reason == Reason.SESSION_UNKNOWN
-        return unknown and self.place.server.address is not None
-
-    def _cause(self, lost: EnvError) -> str:
-        """Say in a line what became of an own server."""
-        if self._server is not None and self._server.exited():
-            return f"the env server {self._server.state()}"
-        return lost.message.splitlines()[0]
-
-    def _tell_of_restart(self, lost: EnvError, cause: str) -> None:
-        """Tell who waits what is tried."""
-        server, name, restart = self.place.server, self.place.server_name, self._budget.standing
-        patience = f"trying again for up to {server.start_timeout_s:g} s (restart {restart})"
-        if server.address is None:
-            _LOG.warning("%s; it is restarted (%s)", cause, restart)
-        elif self._server_forgot(lost):
-            _LOG.warning("%s was restarted; opening another session (%s)", name, restart)
-        elif isinstance(lost, EnvStartError):
-            _LOG.warning("%s; %s", lost.message, patience)
-        else:
-            _LOG.warning("no connection to %s; %s", name, patience)
-
-    def _refused_again(self, refusal: EnvRefused) -> EnvRefused:
-        return EnvRefused(
-            f"{self.place.server_name} came back and refuses the session: {refusal.message}",
-            hint="Serve what the run began with, the same versions and options; then "
-            "`wmrun resume` goes on from its last checkpoint.",
-        )
-
-    def _spent(self, failure: str) -> EnvBudgetSpent:
-        key = self.place.key
-        address = self.place.server.address
-        which = "" if key == "env.server" else f" of {key}"
-        which += "" if address is None else f" at {address}"
-        return EnvBudgetSpent(
-            f"the {self._role} environments{which} were lost {self._budget.used + 1} times, "
-            f"{key}.restarts allows {self._budget}. The last time: {failure}"
-        )
+        raise loss
 
     def _wait(self, seconds: float) -> None:
         self._closing.wait(seconds)
