@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,31 @@ class TcpAddress:
 
 
 Address = UnixAddress | TcpAddress
+
+
+@dataclass(frozen=True)
+class SocketFile:
+    """A socket file as its server bound it; another server may bind one at the same path later."""
+
+    path: Path
+    device: int
+    inode: int
+
+    @staticmethod
+    def at(path: Path) -> SocketFile:
+        """Return the file that is at `path` now."""
+        status = path.lstat()
+        return SocketFile(path, status.st_dev, status.st_ino)
+
+    def remove(self) -> None:
+        """Remove the file, unless there is another, or none, at its path; what stays is stale.
+
+        To be called before the listener closes: until then no other file can have the inode.
+        """
+        with suppress(OSError), _locked(self.path.parent):
+            status = self.path.lstat()
+            if (status.st_dev, status.st_ino) == (self.device, self.inode):
+                self.path.unlink()
 
 
 def parse_address(text: str) -> Address:
@@ -150,8 +175,11 @@ def _remove_stale(address: UnixAddress) -> None:
     if not stat.S_ISSOCK(path.lstat().st_mode):
         raise AddressError(f"{address}: the file exists and is not a socket")
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
+        except BlockingIOError:  # the queue of a server that is stopped, or busy, is full
+            pass
         except OSError:
             path.unlink(missing_ok=True)
             return

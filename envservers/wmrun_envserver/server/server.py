@@ -7,12 +7,14 @@ import os
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 
 from wmrun_envserver.server.address import (
     Address,
     AddressError,
+    SocketFile,
     TcpAddress,
     UnixAddress,
     claimed,
@@ -76,16 +78,9 @@ class EnvServer:
         self._grpc.add_generic_rpc_handlers(
             (self._service.handlers(), health_handlers(lambda: not self._service.is_draining))
         )
-        self.address = _bind(self._grpc, address, security)
-        self._step_socket = None
-        if step_path is not None:
-            self._step_socket = StepSocket(
-                step_path,
-                self._service.answer_step,
-                # Some to spare: a client may be back before the end of its old connection is seen.
-                max_connections=limits.max_sessions + _SPARE_THREADS,
-                max_message_bytes=limits.max_message_bytes,
-            )
+        self._socket_file: SocketFile | None = None
+        self.address = self._bind(address, security)
+        self._step_socket = None if step_path is None else self._bind_step_socket(step_path, limits)
         warning = security.check(self.address)
         if warning is not None:
             _LOG.warning("%s", warning)
@@ -110,6 +105,7 @@ class EnvServer:
         self._service.end_streams()
         if self._step_socket is not None:
             self._step_socket.end()
+        self._remove_socket_file()
         stopped = self._grpc.stop(max(0.0, deadline - time.monotonic()))
         closings = self.sessions.close_all()
         closed = [task.wait_until(deadline - time.monotonic()) for task in closings]
@@ -117,9 +113,34 @@ class EnvServer:
         if self._step_socket is not None:
             self._step_socket.wait_until_ended(deadline - time.monotonic())
         self._sweeper.stop()
-        if isinstance(self.address, UnixAddress):
-            self.address.path.unlink(missing_ok=True)
         return all(finished) and all(closed)
+
+    def _bind(self, address: Address, security: Security) -> Address:
+        with claimed(address):
+            if isinstance(address, UnixAddress):
+                self._socket_file = _bind_unix(self._grpc, address, security)
+                return address
+            port = _add_port(self._grpc, address, security)
+        if port == 0:
+            raise AddressError(f"{address}: cannot listen there: {why_not(address)}")
+        return TcpAddress(address.host, port)
+
+    def _bind_step_socket(self, path: Path, limits: Limits) -> StepSocket:
+        try:
+            return StepSocket(
+                path,
+                self._service.answer_step,
+                # Some to spare: a client may be back before the end of its old connection is seen.
+                max_connections=limits.max_sessions + _SPARE_THREADS,
+                max_message_bytes=limits.max_message_bytes,
+            )
+        except AddressError:
+            self._remove_socket_file()
+            raise
+
+    def _remove_socket_file(self) -> None:
+        if self._socket_file is not None:
+            self._socket_file.remove()
 
 
 def _grpc_server(limits: Limits, security: Security) -> grpc.Server:
@@ -144,16 +165,13 @@ def _grpc_server(limits: Limits, security: Security) -> grpc.Server:
     )
 
 
-def _bind(server: grpc.Server, address: Address, security: Security) -> Address:
-    with claimed(address):
-        port = _add_port(server, address, security)
-    if isinstance(address, UnixAddress):
-        if port == 0:
-            raise AddressError(f"{address}: cannot listen there")
-        return address
-    if port == 0:
-        raise AddressError(f"{address}: cannot listen there: {why_not(address)}")
-    return TcpAddress(address.host, port)
+def _bind_unix(server: grpc.Server, address: UnixAddress, security: Security) -> SocketFile:
+    # When gRPC stops it unlinks the path that it was given, whoever has bound that meanwhile.
+    passing = address.path.with_name(f".{secrets.token_hex(2)}")
+    if _add_port(server, UnixAddress(passing), security) == 0:
+        raise AddressError(f"{address}: cannot listen there")
+    passing.rename(address.path)
+    return SocketFile.at(address.path)
 
 
 def _add_port(server: grpc.Server, address: Address, security: Security) -> int:

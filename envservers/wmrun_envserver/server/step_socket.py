@@ -15,6 +15,7 @@ from wmrun_envserver.server.address import (
     MAX_UNIX_PATH_BYTES,
     Address,
     AddressError,
+    SocketFile,
     UnixAddress,
     claimed,
 )
@@ -59,7 +60,7 @@ class StepSocket:
         self._lock = threading.Lock()
         self._has_ended = threading.Condition(self._lock)
         self._is_ending = False
-        self._listener = _listener(path, max_connections)
+        self._listener, self._file = _listener(path, max_connections)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -70,11 +71,11 @@ class StepSocket:
         with self._lock:
             self._is_ending = True
             waiting = [connection for connection in self._connections if not connection.is_busy]
+        self._file.remove()
         with suppress(OSError):  # which wakes whoever accepts
             self._listener.shutdown(socket.SHUT_RDWR)
         for connection in waiting:
             connection.hang_up()
-        self.path.unlink(missing_ok=True)
 
     def wait_until_ended(self, timeout_s: float) -> bool:
         """Return whether every connection has ended, after at most `timeout_s`."""
@@ -165,13 +166,14 @@ class _Connection:
         self._channel.close()
 
 
-def _listener(path: Path, backlog: int) -> socket.socket:
+def _listener(path: Path, backlog: int) -> tuple[socket.socket, SocketFile]:
     listener = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o077)
     try:
         with claimed(UnixAddress(path)):
             listener.bind(str(path))
             listener.listen(backlog)
+            file = SocketFile.at(path)
     except BaseException as error:
         listener.close()
         if isinstance(error, OSError):
@@ -179,4 +181,4 @@ def _listener(path: Path, backlog: int) -> socket.socket:
         raise
     finally:
         os.umask(mask)
-    return listener
+    return listener, file

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,23 @@ def test_a_socket_in_use_is_not_taken_over(serve):
     client = Client(server.address)
     assert client.health() == 1
     client.close()
+
+
+def test_a_socket_whose_queue_is_full_is_in_use(socket_dir):
+    path = socket_dir / "s.sock"
+    with ExitStack() as stack:
+        stopped = stack.enter_context(socket.socket(socket.AF_UNIX))
+        stopped.bind(str(path))
+        stopped.listen(0)
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.connect(str(path))
+        with ThreadPoolExecutor(1) as threads:
+            claim = threads.submit(_claim, path)
+            try:
+                with pytest.raises(AddressError, match="another server listens there"):
+                    claim.result(20)
+            finally:
+                stopped.close()  # which wakes whoever waits for it
 
 
 def test_a_port_in_use_is_not_shared():
