@@ -27,6 +27,7 @@ from wmrun_envserver.server.output import log_to_stderr
 from wmrun_envserver.server.refusal import refusal_of
 from wmrun_envserver.server.rows import RowTable
 from wmrun_envserver.server.simulators import LocalHost, Plan, local_host
+from wmrun_envserver.server.worker_mark import MARK, kill_marked
 from wmrun_envserver.wire import messages, spaces, tensors
 from wmrun_envserver.wire.status import Reason
 
@@ -85,12 +86,13 @@ class _Worker:
             self._host.close()
 
     def kill_all(self) -> NoReturn:
-        """Kill this process, its group, and the simulators' processes outside of that."""
+        """Kill this process and all that it started, in its group or not."""
         for pid in self._pids:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        kill_marked(os.environ[MARK])
         os.killpg(0, signal.SIGKILL)
         raise AssertionError("killed")
 

@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack
 
 from wmrun_envserver.server.framing import Channel, Kind
+from wmrun_envserver.server.worker_mark import MARK, kill_marked, new_mark
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class WorkerProcess:
 
         Raises `OSError` where there is no room for a process.
         """
+        self._mark = new_mark()
         ours, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_started:
             unless_started.enter_context(ours)
@@ -39,6 +41,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=2,
                 pass_fds=(theirs.fileno(),),
+                env={**os.environ, MARK: self._mark},
             )
             unless_started.pop_all()
         self.channel = Channel(ours)
@@ -76,7 +79,7 @@ class WorkerProcess:
         return True
 
     def end(self) -> str:
-        """Kill what is left of the process, its group and its children; say how it ended."""
+        """Kill what is left of the process and of all that it started; say how it ended."""
         # The group before the process is reaped: until then nobody else can have its number.
         try:
             os.killpg(self.pid, signal.SIGKILL)
@@ -90,5 +93,6 @@ class WorkerProcess:
             os.close(pidfd)
         self._children.clear()
         code = self._process.wait()
+        kill_marked(self._mark)
         self.channel.close()
         return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"

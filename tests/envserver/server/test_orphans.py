@@ -45,13 +45,14 @@ def served(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Client]]:
         yield process, client
 
 
-@pytest.fixture
-def hanging(served: tuple[subprocess.Popen[str], Client]) -> tuple[list[int], object]:
+@pytest.fixture(params=[False, True], ids=["told", "hidden"])
+def hanging(
+    served: tuple[subprocess.Popen[str], Client], request: pytest.FixtureRequest
+) -> tuple[list[int], object]:
     """The processes of a session whose simulators have children, and its step: one hangs."""
     _, client = served
-    session = Stepper(
-        client, env_id="obedient", num_envs=2, env_config_json=json.dumps({"child": True})
-    )
+    config = json.dumps({"child": True, "hides": request.param})
+    session = Stepper(client, env_id="obedient", num_envs=2, env_config_json=config)
     numbers = tensors.decode(session.reset().obs[0]).astype(int)
     action = [tensors.encode(np.array([HANG, MOVE]))]
     running = client.start("Step", session_id=session.id, seq=2, action=action)

@@ -218,8 +218,10 @@ def test_a_slot_that_dies_too_often_is_given_up_and_the_others_go_on(start, capl
     assert statuses == [[restarted, ok], [failed, ok], [failed, ok]]
 
 
-def test_children_outside_the_group_die_with_their_worker(start, caplog):
-    session = Workers(start(), num_envs=2, config={"child": True}, step_timeout_ms=500)
+@pytest.mark.parametrize("hides", [False, True], ids=["told", "hidden"])
+def test_children_outside_the_group_die_with_their_worker(start, caplog, hides):
+    config = {"child": True, "hides": hides}
+    session = Workers(start(), num_envs=2, config=config, step_timeout_ms=500)
     rows = session.reset()
     children = _column(rows, 3)
     assert not any(map(_is_gone, children))

@@ -71,7 +71,8 @@ class ObedientEnv(Env):
         return np.full((4, 8, 3), self._step, np.uint8)
 
     def child_pids(self) -> Sequence[int]:
-        return [] if self._child is None else [self._child.pid]
+        is_told = self._child is not None and not self._config.get("hides")
+        return [self._child.pid] if is_told else []
 
     def close(self) -> None:
         print("closed politely", flush=True)
