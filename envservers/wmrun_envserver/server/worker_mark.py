@@ -19,7 +19,8 @@ def new_mark() -> str:
 def kill_marked(mark: str) -> None:
     """Kill every process of this user, but this one, that carries `mark`; on Linux alone."""
     for _ in range(_MAX_ROUNDS):  # what is about to be killed may have started more
-        if not any([_kill_if_marked(pid, mark) for pid in _pids()]):
+        killed = [pid for pid in _pids() if _kill_if_marked(pid, mark)]
+        if not killed:
             return
 
 
