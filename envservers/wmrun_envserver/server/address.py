@@ -84,6 +84,17 @@ def parse_address(text: str) -> Address:
     return _parse_tcp(text)
 
 
+def private_address(directory: str) -> UnixAddress:
+    """Return the address of a server's own socket in `directory`, made for it below TMPDIR.
+
+    Raises `AddressError` where that is too long a path.
+    """
+    path = f"{directory}/s.sock"
+    remedy = "use a shorter directory for temporary files (export TMPDIR=/tmp)"
+    _check_length(path, f"unix:{path}", remedy)
+    return UnixAddress(Path(path))
+
+
 @contextmanager
 def claimed(address: Address) -> Iterator[None]:
     """Hold `address` while it is bound, so that no other server takes it over.
@@ -126,13 +137,17 @@ def _parse_unix(text: str, rest: str) -> UnixAddress:
     path = "/" + rest.lstrip("/") if rest.startswith("//") else rest
     if not path.startswith("/") or path.endswith("/"):
         raise AddressError(f"{text!r}: a Unix socket needs an absolute path; {_EXPECTED}")
+    _check_length(path, text, "use a shorter directory")
+    return UnixAddress(Path(path))
+
+
+def _check_length(path: str, text: str, remedy: str) -> None:
     size = len(os.fsencode(path))
     if size > MAX_UNIX_PATH_BYTES:
         raise AddressError(
             f"{text!r}: the path has {size} bytes, a Unix socket's may have "
-            f"{MAX_UNIX_PATH_BYTES}; use a shorter directory"
+            f"{MAX_UNIX_PATH_BYTES}; {remedy}"
         )
-    return UnixAddress(Path(path))
 
 
 def _parse_tcp(text: str) -> TcpAddress:

@@ -12,9 +12,8 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from wmrun_envserver.server.address import Address, UnixAddress, parse_address
+from wmrun_envserver.server.address import Address, parse_address, private_address
 from wmrun_envserver.server.catalogue import Catalogue
 from wmrun_envserver.server.limits import Limits
 from wmrun_envserver.server.output import log_to_stderr
@@ -77,8 +76,7 @@ def serve(options: ServeOptions) -> int:
     if address is not None:
         return _status(_serve(options, catalogue, address, ready_fd))
     with tempfile.TemporaryDirectory(prefix="wmrun-", ignore_cleanup_errors=True) as private:
-        address = UnixAddress(Path(private) / "s.sock")
-        has_stopped = _serve(options, catalogue, address, ready_fd)
+        has_stopped = _serve(options, catalogue, private_address(private), ready_fd)
     return _status(has_stopped)
 
 

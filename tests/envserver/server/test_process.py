@@ -192,6 +192,18 @@ def test_a_wrong_argument_ends_the_process_with_one_message(environment, options
     assert "Traceback" not in done.stderr
 
 
+def test_a_tmpdir_too_deep_for_a_socket_ends_the_process_with_the_remedy(environment, tmp_path):
+    deep = tmp_path / ("d" * 110)
+    deep.mkdir()
+    done = subprocess.run(
+        _command(), env=environment | {"TMPDIR": str(deep)}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"wmrun-envserver: error: 'unix:{deep}/wmrun-")
+    assert "a Unix socket's may have 107; use a shorter directory for temporary" in done.stderr
+    assert "export TMPDIR=/tmp" in done.stderr
+
+
 def test_a_port_in_use_ends_the_process_with_one_message(environment):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
