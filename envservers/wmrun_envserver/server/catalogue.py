@@ -74,6 +74,7 @@ class Catalogue:
         for env_id, source in sources.items():
             if not _may_be_offered(env_id):
                 raise SourceError(f"--env: {_shortened(env_id)} cannot be an env id: {_ID_RULE}")
+            _check_allowed(env_id, source, allow)
             backend.offer(env_id, source)
         extra = {other: load_backend(other) for other in TEST_BACKENDS if test_envs}
         recipe = json.dumps(
@@ -130,7 +131,7 @@ class Catalogue:
         )
 
     def _is_allowed(self, env_id: str) -> bool:
-        return not self._allow or any(fnmatchcase(env_id, glob) for glob in self._allow)
+        return _matches(env_id, self._allow)
 
     def _check_globs(self) -> None:
         if not self._allow:
@@ -142,6 +143,19 @@ class Catalogue:
                     f"--allow {glob}: no env id of the {self._backend.family().name} backend "
                     f"matches.{did_you_mean(glob, env_ids)}"
                 )
+
+
+def _matches(env_id: str, allow: Sequence[str]) -> bool:
+    return not allow or any(fnmatchcase(env_id, glob) for glob in allow)
+
+
+def _check_allowed(env_id: str, source: str, allow: Sequence[str]) -> None:
+    if not _matches(env_id, allow):
+        globs = " ".join(f"--allow {glob}" for glob in allow)
+        raise SourceError(
+            f"--env {env_id}={source}: {globs} leaves that id out; add --allow {env_id}, or leave "
+            "--env out"
+        )
 
 
 def _may_be_offered(env_id: str) -> bool:

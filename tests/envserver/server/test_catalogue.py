@@ -81,6 +81,12 @@ def test_a_glob_that_matches_nothing_is_an_error(site):
         Catalogue.load("many", allow=["Walker-walk"])
 
 
+def test_a_source_whose_id_the_globs_leave_out_is_an_error_that_names_both(site):
+    words = r"--env mine=x: --allow walker-\* leaves that id out; add --allow mine"
+    with pytest.raises(SourceError, match=words):
+        Catalogue.load("many", sources={"mine": "x"}, allow=["walker-*"])
+
+
 def test_sources_become_ids_unless_they_name_modules(site):
     catalogue = Catalogue.load("many", sources={"mine": "my_package:make"})
     assert "mine" in catalogue.env_ids()
