@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from wmrun.diagnose import machine as machine_module
+from wmrun.diagnose.doctor import examine
 from wmrun.diagnose.env_pythons import env_families, interpreters
-from wmrun.diagnose.machine import machine
+from wmrun.diagnose.machine import LOCAL_SOCKETS, machine
 from wmrun.diagnose.probe import Probe, ask
 from wmrun.diagnose.round_trip import round_trip
 from wmrun.diagnose.tracking_store import tracking_store
@@ -55,6 +56,29 @@ def test_a_temporary_directory_too_deep_for_sockets_is_a_problem(
     deep = tmp_path / ("d" * 100)
     monkeypatch.setattr(machine_module.tempfile, "gettempdir", lambda: str(deep))
     assert probe(list(machine(tmp_path)), "local sockets").state == "problem"
+
+
+@pytest.mark.servers
+def test_where_no_server_can_listen_none_is_started_to_say_so_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_module.tempfile, "gettempdir", lambda: f"/tmp/{'d' * 110}")
+    subjects = [said.subject for said in examine(tmp_path, tracking_uri="", family=None)]
+    assert LOCAL_SOCKETS in subjects
+    assert "env server" not in subjects
+
+
+@pytest.mark.parametrize(
+    ("limits", "advice"),
+    [((40, 4096), "Raise it: ulimit -n 4096"), ((40, 40), "That is also the hard limit")],
+)
+def test_few_open_files_are_raised_where_they_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], advice: str
+) -> None:
+    monkeypatch.setattr(machine_module.resource, "getrlimit", lambda _: limits)
+    said = probe(list(machine(tmp_path)), "open files")
+    assert said.state == "note"
+    assert said.advice.startswith(advice)
 
 
 def test_a_taken_editor_port_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

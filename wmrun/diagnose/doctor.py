@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wmrun.diagnose.devices import devices
 from wmrun.diagnose.env_pythons import env_families, interpreters
-from wmrun.diagnose.machine import machine
+from wmrun.diagnose.machine import LOCAL_SOCKETS, machine
 from wmrun.diagnose.probe import Probe
 from wmrun.diagnose.round_trip import round_trip
 from wmrun.diagnose.tracking_store import tracking_store
@@ -21,8 +21,12 @@ def examine(
     `directory` is where runs would be started: its disk, its MLflow database, its `.venvs`.
     """
     if family is None:
-        yield from machine(directory)
+        can_listen = True
+        for probe in machine(directory):
+            can_listen &= (probe.subject, probe.state) != (LOCAL_SOCKETS, "problem")
+            yield probe
         yield from devices()
         yield tracking_store(tracking_uri)
-        yield round_trip()
+        if can_listen:
+            yield round_trip()
     yield from env_families(interpreters(directory, pythons), family)

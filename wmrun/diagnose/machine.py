@@ -19,6 +19,8 @@ _LITTLE_DISK = 10 * 2**30
 _LONGEST_SOCKET_PATH = 107
 _SOCKET_NAME = "wmrun-12345678/s.sock"
 EDITOR_PORT = 5004
+LOCAL_SOCKETS = "local sockets"
+"""The subject of the probe without which no env server can be started here."""
 
 
 def machine(directory: Path) -> Iterator[Probe]:
@@ -56,8 +58,11 @@ def _disk(directory: Path) -> Probe:
 def _open_files() -> Probe:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     message = f"{soft:,} files may be open at once"
-    if soft < _FEW_FILES:
+    if soft < min(hard, _FEW_FILES):
         return Probe("open files", "note", message, f"Raise it: ulimit -n {min(hard, 65536)}")
+    if soft < _FEW_FILES:
+        advice = "That is also the hard limit, which only root can raise: /etc/security/limits.conf"
+        return Probe("open files", "note", message, advice)
     return Probe("open files", "ok", message)
 
 
@@ -67,7 +72,7 @@ def _private_sockets() -> Probe:
     size = len(os.fsencode(os.path.join(parent, _SOCKET_NAME)))
     if size > _LONGEST_SOCKET_PATH:
         return Probe(
-            "local sockets",
+            LOCAL_SOCKETS,
             "problem",
             f"{parent} is too long a path for Unix sockets "
             f"({size} bytes with a socket's name, at most {_LONGEST_SOCKET_PATH})",
@@ -78,8 +83,8 @@ def _private_sockets() -> Probe:
             server.bind(os.path.join(private, "s.sock"))
     except OSError as error:
         message = f"no Unix socket can be made in {parent}: {error.strerror}"
-        return Probe("local sockets", "problem", message, "Set another: export TMPDIR=/tmp")
-    return Probe("local sockets", "ok", f"Unix sockets work in {parent}")
+        return Probe(LOCAL_SOCKETS, "problem", message, "Set another: export TMPDIR=/tmp")
+    return Probe(LOCAL_SOCKETS, "ok", f"Unix sockets work in {parent}")
 
 
 def _loopback() -> Probe:
