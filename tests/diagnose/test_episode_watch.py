@@ -57,3 +57,11 @@ def test_a_reward_that_is_no_number_is_a_finding() -> None:
     watch.add(rows([0], [0], [True], [False]))
     watch.add(rows([0], [np.inf], [False], [True]))
     assert "nan-reward" in names(watch)
+
+
+def test_a_reward_that_float32_cannot_hold_is_a_finding() -> None:
+    watch = EpisodeWatch(1)
+    watch.add(rows([0], [0], [True], [False]))
+    watch.add(rows([0], [-1e300], [False], [True]))
+    (finding,) = [found for found in watch.findings() if found.name == "too-large-reward"]
+    assert finding.message == "a reward is -1e+300, which does not fit float32"

@@ -9,6 +9,8 @@ import numpy as np
 from wmrun.diagnose.finding import Finding
 from wmrun.envs.rows import Rows
 
+_MAX_REWARD = np.finfo(np.float32).max
+
 
 class EpisodeWatch:
     """Counts steps and rewards per slot; an episode that a failure cut off is not counted."""
@@ -20,6 +22,7 @@ class EpisodeWatch:
         self._return = np.zeros(num_envs)
         self._rewards: set[float] = set()
         self._not_finite = False
+        self._too_large: float | None = None
 
     def add(self, rows: Rows) -> None:
         """Account for one row of each slot in `rows`."""
@@ -29,6 +32,9 @@ class EpisodeWatch:
         self._length[rows.slots[stepped]] += 1
         self._return[rows.slots[stepped]] += rows.reward[stepped]
         self._not_finite |= not np.isfinite(rows.reward).all()
+        large = stepped & np.isfinite(rows.reward) & (np.abs(rows.reward) > _MAX_REWARD)
+        if self._too_large is None and large.any():
+            self._too_large = float(rows.reward[large][0])
         if len(self._rewards) < 2:
             self._rewards.update(rows.reward[stepped].tolist())
         for slot in rows.slots[rows.terminated | rows.truncated]:
@@ -39,6 +45,12 @@ class EpisodeWatch:
         """Yield what would keep an agent from learning."""
         if self._not_finite:
             yield Finding("nan-reward", "a reward is not a finite number")
+        if self._too_large is not None:
+            yield Finding(
+                "too-large-reward",
+                f"a reward is {self._too_large:g}, which does not fit float32",
+                "Scale the rewards down: training stops at the first one that does not fit.",
+            )
         if len(self._rewards) == 1:
             yield Finding(
                 "constant-reward",

@@ -119,7 +119,7 @@ class Driver:
         _check_boundaries(slots, rows.is_first, self._begins[slots])
         with np.errstate(over="ignore"):  # becomes infinite, which the check refuses
             reward = np.where(rows.is_first, 0.0, rows.reward).astype(np.float32)
-        _check_finite(slots, rows.obs, reward)
+        _check_finite(slots, rows.obs, reward, rows.reward)
         cut_off = tuple(slots[rows.is_first & self._open[slots]].tolist())
         is_last = rows.terminated | rows.truncated
         self._slots = slots
@@ -179,10 +179,18 @@ def _check_boundaries(slots: np.ndarray, is_first: np.ndarray, begins: np.ndarra
         raise EnvProtocolError(f"the env server broke the order of episodes: {what} in slot {slot}")
 
 
-def _check_finite(slots: np.ndarray, obs: dict[str, np.ndarray], reward: np.ndarray) -> None:
+def _check_finite(
+    slots: np.ndarray, obs: dict[str, np.ndarray], reward: np.ndarray, sent: np.ndarray
+) -> None:
     for key, values in {**obs, "reward": reward}.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             what = "reward" if values is reward else f"observation {key!r}"
+            if values is reward and np.isfinite(sent[index]):
+                raise EnvDataError(
+                    f"reward of slot {slots[index[0]]} is {sent[index]:g}, which does not fit "
+                    "float32",
+                    hint="Scale the rewards down: replay and losses keep them as float32.",
+                )
             element = f", element {list(index[1:])}" if index[1:] else ""
             raise EnvDataError(f"{what} of slot {slots[index[0]]}{element} is {values[index]}")
