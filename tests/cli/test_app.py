@@ -18,8 +18,20 @@ from wmrun.cli import app as cli
 from wmrun.cli.app import EXIT_CODES, build_app, main
 from wmrun.cli.commands import COMMANDS, GROUPS, Command
 from wmrun.cli.run import how_far
-from wmrun.errors import ExitCode, WmrunError
+from wmrun.errors import EnvError, ExitCode, WmrunError
 from wmrun.run.tracker import Counters
+
+_BROKEN = """
+class Broken:
+    def __init__(self):
+        raise RuntimeError("the licence is gone")
+"""
+_TRIED = """
+extends: dreamer_v2
+name: tried
+run: {env_steps: 10_000}
+env: {backend: gym, task: broken, source: 'broken_envs:Broken'}
+"""
 
 
 def ends(*arguments: str) -> int:
@@ -152,6 +164,32 @@ def test_a_command_may_choose_its_exit_code() -> None:
 def test_rich_markup_in_a_message_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     cli.report_error(WmrunError("dims[0] and [red]this[/red]"), debug=False)
     assert capsys.readouterr().err == "error: dims[0] and [red]this[/red]\n"
+
+
+def test_control_characters_are_escaped_and_long_lines_cut(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cli.report_error(EnvError("größe\n\0\x1b[31m" + "x" * 100_000, hint="\a"), debug=False)
+    first, second, hint = capsys.readouterr().err.splitlines()
+    assert first == "error: größe"
+    assert second.startswith(r"\x00\x1b[31mxxx")
+    assert second.endswith("x… (98,006 more characters)")
+    assert hint == r"\x07"
+
+
+def test_an_env_that_cannot_be_built_is_told_without_what_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_envs.py").write_text(_BROKEN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    file = tmp_path / "tried.yaml"
+    file.write_text(_TRIED)
+    assert ends("check-env", str(file)) == ExitCode.ENV
+    said = capsys.readouterr().err
+    assert "RuntimeError: the licence is gone" in said
+    assert "Its server's last lines:\n" in said
+    assert "running" not in said
+    assert "wmrun-check-" not in said
 
 
 def test_python_m_wmrun_is_wmrun() -> None:

@@ -71,7 +71,7 @@ def report_error(error: Exception, *, debug: bool) -> ExitCode:
     """Tell the user what went wrong, on stderr, and return the exit code that says so too."""
     from rich.text import Text
 
-    from wmrun.cli.output import talk
+    from wmrun.cli.output import printable, talk
 
     if debug:
         traceback.print_exception(error)
@@ -80,11 +80,11 @@ def report_error(error: Exception, *, debug: bool) -> ExitCode:
     else:
         message = f"unexpected {type(error).__name__}: {error}"
         hint, code = "run again with --debug to see the traceback", ExitCode.INTERNAL
-    text = Text.assemble(("error:", "bold red"), " ", message)
+    text = Text.assemble(("error:", "bold red"), " ", printable(message))
     text.highlight_regex(r"(?m)\^+$", "bold red")
     text.highlight_regex(r"(?m)^  did you mean: .*$", "green")
     if hint is not None:
-        text.append(f"\n{hint}")
+        text.append(f"\n{printable(hint)}")
     talk().print(text, soft_wrap=True)
     return code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wmrun.cli.output import print_json, print_table, results, talk
+from wmrun.cli.output import print_json, print_table, printable, results, talk
 from wmrun.config.load import load_config
-from wmrun.errors import ExitCode
+from wmrun.errors import EnvError, ExitCode
 
 if TYPE_CHECKING:
     from wmrun.config.schema import Config, EnvConfig
@@ -54,12 +55,17 @@ def check_env(config: Config, *, steps: int = 1000) -> EnvCheck:
     from wmrun.diagnose import env_check
 
     with tempfile.TemporaryDirectory(prefix="wmrun-check-") as logs:
-        return env_check.check_env(
-            config,
-            Path(logs),
-            steps=steps,
-            say=lambda text: talk().print(text, markup=False, soft_wrap=True),
-        )
+        try:
+            return env_check.check_env(
+                config,
+                Path(logs),
+                steps=steps,
+                say=lambda text: talk().print(text, markup=False, soft_wrap=True),
+            )
+        except EnvError as error:
+            error.message = _without_remains(error.message, logs)
+            error.hint = error.hint and _without_remains(error.hint, logs)
+            raise
 
 
 def to_json(check: EnvCheck) -> dict[str, Any]:
@@ -80,6 +86,13 @@ def to_json(check: EnvCheck) -> dict[str, Any]:
     }
 
 
+def _without_remains(message: str, logs: str) -> str:
+    """Leave out servers that run and logs in `logs`: both are gone when this is read."""
+    message = re.sub(r"The env server is (?:running|stopped) \(pid \d+\)\. ", "", message)
+    message = re.sub(rf"Last lines of {re.escape(logs)}/\S+:", "Its server's last lines:", message)
+    return re.sub(rf"Its log is empty: {re.escape(logs)}/\S+", "Its server's log is empty", message)
+
+
 def _print(env: EnvConfig, check: EnvCheck, wrong: Sequence[Finding]) -> None:
     spaces = [(f"observation {key}", _describe(leaf)) for key, leaf in check.spec.obs_space.items()]
     print_table(
@@ -93,7 +106,7 @@ def _print(env: EnvConfig, check: EnvCheck, wrong: Sequence[Finding]) -> None:
         console.print(f"\n[{style}]{label}[/] {finding.name}{' (allowed)' if known else ''}")
         for line in (finding.message, finding.hint):
             if line:
-                console.print(f"  {line}", markup=False, soft_wrap=True)
+                console.print(f"  {printable(line)}", markup=False, soft_wrap=True)
     if not wrong:
         console.print("\nnothing found that would spoil training")
 
