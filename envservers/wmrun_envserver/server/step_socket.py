@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 Answer = Callable[[bytes, Callable[[], bool]], "bytes | messages.ErrorDetail"]
 """Returns the reply to a StepRequest; raises `Abandoned` once the callable it is given is false."""
 
-_FIRST_FRAME_S = 10.0
+_FIRST_STEP_S = 10.0
 _FULL_PAUSE_S = 0.1
 
 
@@ -136,8 +136,8 @@ class _Connection:
         """Whether a request is being answered."""
         self._channel = Channel(end, StepKind, max_message_bytes)
         self._answer = answer
-        # Who connects and says nothing holds a thread.
-        self._deadline: float | None = time.monotonic() + _FIRST_FRAME_S
+        # Whoever connects and steps nothing holds a thread, and a place.
+        self._deadline: float | None = time.monotonic() + _FIRST_STEP_S
 
     def serve_one(self) -> bool:
         """Answer the next request, and return whether there was one."""
@@ -145,10 +145,10 @@ class _Connection:
             frame = self._channel.wait(self._deadline)
             if frame.kind is not StepKind.STEP:
                 return False
-            self._deadline = None
             self.is_busy = True
             answer = self._answer(frame.payload, self._channel.is_open)
             if isinstance(answer, bytes):
+                self._deadline = None
                 self._channel.send(StepKind.REPLY, answer)
             else:
                 self._channel.send(StepKind.REFUSED, fitted(answer).SerializeToString())

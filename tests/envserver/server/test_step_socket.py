@@ -8,7 +8,7 @@ import stat
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +208,7 @@ def test_a_request_of_the_largest_size_is_read(start):
 
 
 def test_who_connects_and_says_nothing_is_sent_away(start, monkeypatch):
-    monkeypatch.setattr(step_socket, "_FIRST_FRAME_S", 0.05)
+    monkeypatch.setattr(step_socket, "_FIRST_STEP_S", 0.05)
     served = start()
     silent, slow = served.connect(), served.connect()
     slow.send_raw(struct.pack("<IB", 4, StepKind.STEP) + b"12")
@@ -217,13 +217,27 @@ def test_who_connects_and_says_nothing_is_sent_away(start, monkeypatch):
     assert served.server._step_socket.wait_until_ended(20)
 
 
+@pytest.mark.parametrize("data", [b"\xff", b"\x0a\x01s\x10\x02"], ids=["bytes", "no session"])
+def test_who_was_only_refused_is_sent_away(start, monkeypatch, data):
+    monkeypatch.setattr(step_socket, "_FIRST_STEP_S", 0.5)
+    served = start()
+    steps = served.connect()
+    with suppress(OSError):
+        steps.send(data)
+    assert steps.has_ended() or steps.has_ended()  # the first is the refusal, unless it was late
+    assert served.server._step_socket.wait_until_ended(20)
+
+
 def test_who_has_stepped_may_be_silent_for_as_long_as_it_likes(start, monkeypatch):
-    monkeypatch.setattr(step_socket, "_FIRST_FRAME_S", 20.0)
+    monkeypatch.setattr(step_socket, "_FIRST_STEP_S", 20.0)
     served = start()
     session, steps = served.session(), served.connect()
+    steps.send(step(session, 9))
+    steps.refusal()
+    (connection,) = served.server._step_socket._connections
+    assert connection._deadline is not None
     steps.send(step(session, 2))
     steps.reply()
-    (connection,) = served.server._step_socket._connections
     assert connection._deadline is None
 
 
