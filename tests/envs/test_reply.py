@@ -54,6 +54,17 @@ def test_failures_are_told_by_slot() -> None:
     assert read_rows(message, OBS_SPACE, 2).failed == (0,)
 
 
+def test_what_is_said_of_several_slots_is_told_once() -> None:
+    message = reply()
+    message.errors.add(slot=0, reason="ENV_FAILED", message="its process ended")
+    message.errors.add(slot=1, reason="ENV_FAILED", message="its process ended")
+    rows = read_rows(message, OBS_SPACE, 2)
+    assert rows.errors == (
+        SlotFailure((1,), "ENV_FAILED", "boom"),
+        SlotFailure((0, 1), "ENV_FAILED", "its process ended"),
+    )
+
+
 def test_info_belongs_to_the_slots_that_reported_it() -> None:
     column = read_rows(reply(), OBS_SPACE, 2).info["lives"]
     assert (column.slots.tolist(), column.values.tolist()) == ([1], [2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from wmrun_envserver.wire import messages, spaces, tensors
@@ -108,7 +108,7 @@ def _read(
         is_first=np.array(list(message.is_first), np.bool_),
         broken=_slots_with(messages.SLOT_RESTARTED, named, status),
         failed=_slots_with(messages.SLOT_FAILED, named, status),
-        errors=tuple(SlotFailure((e.slot,), e.reason, e.message) for e in message.errors),
+        errors=_failures(message.errors),
         info=info,
     )
     is_away = any(status) and any(value in _AWAY for value in status)
@@ -187,6 +187,14 @@ def _read_column(column: messages.InfoColumn, slots: np.ndarray) -> InfoColumn:
             f"{len(slots)}"
         )
     return InfoColumn(slots[rows], values)
+
+
+def _failures(errors: Iterable[messages.SlotError]) -> tuple[SlotFailure, ...]:
+    """Return one failure for all slots of which the same is said: they shared a simulator."""
+    slots: dict[tuple[str, str], list[int]] = {}
+    for error in errors:
+        slots.setdefault((error.reason, error.message), []).append(error.slot)
+    return tuple(SlotFailure(tuple(sorted(found)), *said) for said, found in slots.items())
 
 
 def _slots_with(wanted: int, slots: list[int], status: Sequence[int]) -> tuple[int, ...]:
