@@ -7,7 +7,6 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,14 @@ import pytest
 from wmrun_envserver.wire import messages, tensors
 from wmrun_envserver.wire.tensors import TensorError
 
-from tests.envs.conftest import LIMIT_S
+from tests.envs.echo_server import started
 from tests.envs.scripted_server import script, scripted
 from wmrun.envs.channel import open_channel, unary
 from wmrun.envs.client import EnvSession, SessionRequest
 from wmrun.envs.errors import EnvProtocolError, EnvServerLost
 from wmrun.envs.opening import SHM, open_session
-from wmrun.envs.server_log import ServerLog
 from wmrun.envs.shared_memory import SharedMemory
-from wmrun.envs.supervisor import ServerProcess, start_server
+from wmrun.envs.supervisor import ServerProcess
 
 SHM_DIRECTORY = Path("/dev/shm")
 # 2 x 300 x 300 x 3 bytes: above what makes a file worth it.
@@ -40,16 +38,6 @@ pytestmark = pytest.mark.skipif(
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with started(tmp_path_factory.mktemp("server")) as process:
         yield process
-
-
-@contextmanager
-def started(directory: Path) -> Iterator[ServerProcess]:
-    log = ServerLog(directory / "echo.log")
-    process = start_server(python=None, backend="echo", log=log, timeout_s=LIMIT_S)
-    try:
-        yield process
-    finally:
-        process.stop()
 
 
 def request(**changes: Any) -> SessionRequest:

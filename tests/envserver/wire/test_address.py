@@ -17,7 +17,7 @@ from wmrun_envserver.wire.address import is_address
         "[fe80::1:2]:60000",
         "unix:/run/envs/server.sock",
         "unix:///run/envs/server.sock",
-        "unix:/tmp/a directory/s",
+        "unix:/srv/a directory/s",
     ],
 )
 def test_sockets_by_their_path_and_ports_of_named_hosts_can_be_dialled(text: str) -> None:
