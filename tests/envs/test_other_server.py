@@ -30,20 +30,25 @@ def end(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-def test_other_spaces_are_told_with_the_address_and_what_to_do(
-    make_pool: MakePool, address: str
-) -> None:
+def make_lost_pool(make_pool: MakePool, address: str) -> EnvPool:
+    """Return a pool that was reset, and whose server is gone."""
     pool = make_pool(backend="gym", task="game", server={"address": address})
     with listening(address, "--env", PENDULUM, backend="gym") as first:
         pool.open()
         pool.reset()
         end(first)
-    action = [np.zeros((1, 1), np.float32)]
+    return pool
+
+
+def test_other_spaces_are_told_with_the_address_and_what_to_do(
+    make_pool: MakePool, address: str
+) -> None:
+    pool = make_lost_pool(make_pool, address)
     with (
         listening(address, "--env", CART_POLE, backend="gym"),
         pytest.raises(EnvProtocolError) as caught,
     ):
-        pool.step(action)
+        pool.step([np.zeros((1, 1), np.float32)])
     assert caught.value.message == (
         f"the env server at {address} came back with other spaces of game: observation "
         "'vector' was Box float32 [3] when the run began, now Box float32 [4]"
@@ -55,14 +60,9 @@ def test_other_spaces_are_told_with_the_address_and_what_to_do(
 def test_a_task_that_is_gone_ends_the_run_at_the_first_try(
     make_pool: MakePool, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pool = make_pool(backend="gym", task="game", server={"address": address})
-    with listening(address, "--env", PENDULUM, backend="gym") as first:
-        pool.open()
-        pool.reset()
-        end(first)
-    action = [np.zeros((1, 1), np.float32)]
+    pool = make_lost_pool(make_pool, address)
     with listening(address, backend="gym"), pytest.raises(EnvRefused) as caught:
-        pool.step(action)
+        pool.step([np.zeros((1, 1), np.float32)])
     assert caught.value.message.startswith(
         f"the env server at {address} came back and refuses the session: env.task: "
     )

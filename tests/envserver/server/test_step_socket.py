@@ -267,13 +267,19 @@ def test_a_repeated_seq_is_answered_from_memory(start):
     assert len(backend.made[0].actions) == 1
 
 
-def test_a_connection_broken_in_a_step_goes_on_by_calls(start):
+def stuck_in_a_step(start):
+    """Serve an environment that is in its first step until the gate, the last of these, opens."""
     gate = threading.Event()
     backend = ScriptedBackend(Script(gate=gate))
     served = start(backend)
     session, steps = served.session(), served.connect()
     steps.send(step(session, 2))
     assert backend.made[0].entered.wait(20)
+    return served, backend, session, steps, gate
+
+
+def test_a_connection_broken_in_a_step_goes_on_by_calls(start):
+    served, backend, session, steps, gate = stuck_in_a_step(start)
     steps.close()
     again = served.client.start("Step", session_id=session.id, seq=2, action=actions(1))
     gate.set()
@@ -285,12 +291,7 @@ def test_a_connection_broken_in_a_step_goes_on_by_calls(start):
 
 def test_a_connection_broken_in_a_step_that_hangs_holds_no_thread(start, monkeypatch):
     monkeypatch.setattr(worker, "_POLL_S", 0.01)
-    gate = threading.Event()
-    backend = ScriptedBackend(Script(gate=gate))
-    served = start(backend)
-    session, steps = served.session(), served.connect()
-    steps.send(step(session, 2))
-    assert backend.made[0].entered.wait(20)
+    served, _, session, steps, gate = stuck_in_a_step(start)
     steps.close()
     assert served.server._step_socket.wait_until_ended(20)
     gate.set()
@@ -332,12 +333,7 @@ def test_a_drained_server_ends_connections_that_wait_and_takes_no_more(start):
 
 
 def test_a_drained_server_finishes_the_step_that_runs(start):
-    gate = threading.Event()
-    backend = ScriptedBackend(Script(gate=gate))
-    served = start(backend)
-    session, steps = served.session(), served.connect()
-    steps.send(step(session, 2))
-    assert backend.made[0].entered.wait(20)
+    served, _, session, steps, gate = stuck_in_a_step(start)
     drained = threading.Thread(target=served.server.drain, args=(20.0,))
     drained.start()
     eventually(lambda: served.client.call("Heartbeat", session_id=session.id).draining)
